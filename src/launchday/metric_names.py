@@ -16,7 +16,8 @@ class Kind(StrEnum):
 
 # One edge lies exactly on the objective (0.5 s), so that its ratio needs no interpolation.
 LATENCY_BUCKETS_SECONDS = (
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0,
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0,
+    10.0,
 )  # fmt: skip
 WAIT_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 RETRY_AFTER_BUCKETS_SECONDS = (1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0)
@@ -43,7 +44,7 @@ class Metric:
 SHED_REQUESTS = Metric(
     "shed_requests_total",
     Kind.COUNTER,
-    "Requests that reached the shedder, by what became of them: admitted, rejected, exempt, cancelled.",
+    "Requests that reached the shedder: admitted, rejected, exempt or cancelled.",
     ("class", "outcome"),
 )
 SHED_REJECTIONS = Metric(
@@ -81,7 +82,10 @@ SHED_RETRY_AFTER = Metric(
     RETRY_AFTER_BUCKETS_SECONDS,
 )
 SHED_INFO = Metric(
-    "shed_info", Kind.GAUGE, "Always 1; says what the shedder runs.", ("algorithm", "mode", "version")
+    "shed_info",
+    Kind.GAUGE,
+    "Always 1; says what the shedder runs.",
+    ("algorithm", "mode", "version"),
 )
 
 CAR_REQUEST = Metric(

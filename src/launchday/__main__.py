@@ -1,0 +1,5 @@
+"""`python -m launchday`."""
+
+from launchday.cli import main
+
+main()

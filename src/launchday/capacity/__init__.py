@@ -1,0 +1,1 @@
+"""How much capacity the launch needs, from what was measured."""

@@ -1,0 +1,61 @@
+"""Locust's command line, its environment, and what its log says when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GeneratorPlan:
+    """What Locust is started with. `parameters` are options of the scenario (`name` to value)."""
+
+    scenario: Path
+    target: str
+    record: Path
+    seed: int = 1
+    objective_seconds: float = 0.5
+    request_timeout_seconds: float = 1.0
+    late_after_seconds: float = 0.01
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def command(plan: GeneratorPlan) -> list[str]:
+    """The whole command: nothing is left to Locust's configuration files or environment."""
+    options = {
+        "host": plan.target,
+        "seed": plan.seed,
+        "objective-seconds": plan.objective_seconds,
+        "request-timeout-seconds": plan.request_timeout_seconds,
+        "late-after-seconds": plan.late_after_seconds,
+        "launchday-record": plan.record.resolve(),
+        **{name.replace("_", "-"): value for name, value in plan.parameters.items()},
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    return [
+        sys.executable, "-m", "locust", "-f", str(plan.scenario),
+        "--headless", "--only-summary", "--loglevel", "INFO", *flags,
+    ]  # fmt: skip
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment without Locust's own variables; ~/.locust.conf is looked up in `home`."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
+    return inherited | {"HOME": str(home.resolve()), "PYTHONUNBUFFERED": "1"}
+
+
+def why_it_failed(log: str, scenario: Path) -> str:
+    """One sentence from the log of a Locust process that failed."""
+    ours = re.findall(r"ERROR/launchday: launchday: (.*)", log)
+    if ours:
+        return str(ours[-1])
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b", line)]
+    refused = [line for line in lines if "error: " in line]
+    words = (raised or refused or lines or ["it printed nothing"])[-1]
+    places = re.findall(rf'File "{re.escape(str(scenario))}", line (\d+)', log)
+    return f"{words} ({scenario.name}, line {places[-1]})" if places else words

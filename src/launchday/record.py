@@ -1,0 +1,345 @@
+"""The run directory: file names, what is in them, how they are written and read back.
+
+    run.json               who, what, versions, argv, resolved settings, how it ended
+    samples-<worker>.jsonl the schedule first, then per second what clients saw, at last "end"
+    faults.jsonl           planned, applied, verified, undone
+    metrics.jsonl          the target's /metrics, once a second
+    verdict.json           held, breached or inconclusive, with reasons
+    report.html            for people
+    junit.xml              for CI
+
+Logs are append-only and flushed line by line: a run that was killed can still be judged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from launchday.errors import RecordError
+from launchday.histogram import LogHistogram
+
+SCHEMA = 1
+RUN_FILE = "run.json"
+FAULTS_FILE = "faults.jsonl"
+METRICS_FILE = "metrics.jsonl"
+VERDICT_FILE = "verdict.json"
+REPORT_FILE = "report.html"
+JUNIT_FILE = "junit.xml"
+COMPARISON_FILE = "comparison.html"
+SAMPLES_GLOB = "samples-*.jsonl"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What must hold for the verdict `held`.
+
+    `objective_seconds`: a 2xx answer within it is goodput, and the p99 of admitted requests must
+    not exceed it. `capacity_rps`: known capacity of the target, or None. `goodput_share`: share of
+    min(offered, capacity) that must stay during overload. `recovery_seconds`: allowed time from
+    the end of the overload until goodput is back. `kept_share`: share of arrivals that the
+    generator must start in time, else the run is inconclusive. `steady_share`: share of requests
+    that must be `ok` before anything happens.
+    """
+
+    objective_seconds: float = 0.5
+    capacity_rps: float | None = None
+    goodput_share: float = 0.9
+    recovery_seconds: float = 10.0
+    kept_share: float = 0.98
+    steady_share: float = 0.99
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is in run.json. Times with `unix` are seconds since the epoch."""
+
+    run_id: str
+    scenario: str
+    target: str
+    started_unix: float
+    title: str = ""
+    experiment: str | None = None
+    rules: Rules = field(default_factory=Rules)
+    toxiproxy: str | None = None
+    argv: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    ended_unix: float | None = None
+    ended: str = "running"
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A named part of a schedule, in seconds from its start."""
+
+    name: str
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the generator intended: written by each worker before its first arrival.
+
+    `points` are those of the curve: (seconds, arrivals per second); `expected_arrivals` is this
+    worker's share of the whole schedule.
+    """
+
+    epoch_unix: float
+    duration_seconds: float
+    phases: tuple[Phase, ...]
+    points: tuple[tuple[float, float], ...]
+    expected_arrivals: int
+    seed: int
+    request_timeout_seconds: float
+    late_after_seconds: float
+
+
+@dataclass
+class Cell:
+    """Requests of one second, endpoint, class and outcome.
+
+    `answers_503` of them were answered 503, whatever the outcome; `retry_after` of those said when
+    to come back.
+    """
+
+    count: int = 0
+    answers_503: int = 0
+    retry_after: int = 0
+    response_bytes: int = 0
+    corrected: LogHistogram = field(default_factory=LogHistogram)
+    service: LogHistogram = field(default_factory=LogHistogram)
+
+    def merge(self, other: Cell) -> None:
+        """Add what `other` counted."""
+        self.count += other.count
+        self.answers_503 += other.answers_503
+        self.retry_after += other.retry_after
+        self.response_bytes += other.response_bytes
+        self.corrected.merge(other.corrected)
+        self.service.merge(other.service)
+
+
+@dataclass
+class Arrivals:
+    """Arrivals of one second: scheduled = started + dropped once the second is over."""
+
+    scheduled: int = 0
+    started: int = 0
+    late: int = 0
+    dropped: int = 0
+
+    def merge(self, other: Arrivals) -> None:
+        """Add what `other` counted."""
+        self.scheduled += other.scheduled
+        self.started += other.started
+        self.late += other.late
+        self.dropped += other.dropped
+
+
+CellKey = tuple[int, str, str, str]
+"""second, endpoint, class, outcome"""
+
+
+@dataclass
+class Record:
+    """A run directory, read."""
+
+    path: Path
+    info: RunInfo
+    schedules: list[Schedule]
+    finished_workers: int
+    cells: dict[CellKey, Cell]
+    arrivals: dict[int, Arrivals]
+    faults: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The first worker's schedule (all workers share curve, epoch and seed), or None."""
+        return self.schedules[0] if self.schedules else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every worker wrote its last line."""
+        return 0 < len(self.schedules) == self.finished_workers
+
+
+class AppendLog:
+    """An append-only file of JSON lines, flushed after each line.
+
+    Raises:
+        RecordError: the file cannot be opened or written (full disk, permissions).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: IO[str] = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one line and hand it to the operating system."""
+        try:
+            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> RecordError:
+    return RecordError(
+        f"cannot write {path}: {error.strerror}; "
+        "free some space or choose another directory with --runs"
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file so that a reader sees the old or the new one, never half of it."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def create_run_directory(runs: Path, run_id: str) -> Path:
+    """Make the directory of a new run.
+
+    Raises:
+        RecordError: it cannot be made, or a run of that name exists.
+    """
+    path = runs / run_id
+    try:
+        path.mkdir(parents=True, exist_ok=False)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def write_run_info(path: Path, info: RunInfo) -> None:
+    """Write run.json atomically."""
+    write_atomically(path / RUN_FILE, json.dumps(asdict(info), indent=2) + "\n")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log; a torn last line (the writer was killed) is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                if not line.endswith("\n"):
+                    return
+                raise RecordError(f"{path} line {number} is no JSON: {error}") from error
+
+
+def read_run_info(path: Path) -> RunInfo:
+    """Read run.json.
+
+    Raises:
+        RecordError: the directory holds no readable run.json, or one of another schema.
+    """
+    try:
+        data = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"{path} is no run directory: no readable {RUN_FILE} ({error})"
+        ) from error
+    if data.get("schema") != SCHEMA:
+        raise RecordError(
+            f"{path} has record schema {data.get('schema')!r}; this launchday reads {SCHEMA}"
+        )
+    try:
+        rules = Rules(**data.pop("rules"))
+        return RunInfo(**{**data, "rules": rules, "argv": tuple(data["argv"])})
+    except (KeyError, TypeError) as error:
+        raise RecordError(f"{path / RUN_FILE} is damaged: {error}") from error
+
+
+def read_record(path: Path) -> Record:
+    """Read a run directory, also one whose run was killed.
+
+    Raises:
+        RecordError: it is no run directory, or a log is damaged before its last line.
+    """
+    record = Record(path, read_run_info(path), [], 0, {}, {}, [], [])
+    for samples in sorted(path.glob(SAMPLES_GLOB)):
+        for line in read_lines(samples):
+            absorb_samples_line(record, line)
+    record.faults = list(read_lines(path / FAULTS_FILE))
+    record.metrics = list(read_lines(path / METRICS_FILE))
+    return record
+
+
+def absorb_samples_line(record: Record, line: Mapping[str, Any]) -> None:
+    """Add one line of a samples log to what `record` holds."""
+    if line["kind"] == "schedule":
+        record.schedules.append(schedule_from_json(line))
+    elif line["kind"] == "end":
+        record.finished_workers += 1
+    else:
+        for row in line["cells"]:
+            key = (row["second"], row["endpoint"], row["class"], row["outcome"])
+            record.cells.setdefault(key, Cell()).merge(_cell_from_json(row))
+        for row in line["arrivals"]:
+            arrivals = Arrivals(row["scheduled"], row["started"], row["late"], row["dropped"])
+            record.arrivals.setdefault(row["second"], Arrivals()).merge(arrivals)
+
+
+def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
+    """The first line of a samples log."""
+    return {"kind": "schedule", **asdict(schedule)}
+
+
+def schedule_from_json(line: Mapping[str, Any]) -> Schedule:
+    """The inverse of `schedule_to_json`."""
+    fields = {k: v for k, v in line.items() if k != "kind"}
+    fields["phases"] = tuple(Phase(**phase) for phase in fields["phases"])
+    fields["points"] = tuple((t, rate) for t, rate in fields["points"])
+    return Schedule(**fields)
+
+
+def cell_to_json(key: CellKey, cell: Cell) -> dict[str, Any]:
+    """One row of a samples line."""
+    second, endpoint, criticality, outcome = key
+    return {
+        "second": second,
+        "endpoint": endpoint,
+        "class": criticality,
+        "outcome": outcome,
+        "count": cell.count,
+        "answers_503": cell.answers_503,
+        "retry_after": cell.retry_after,
+        "bytes": cell.response_bytes,
+        "corrected": cell.corrected.to_json(),
+        "service": cell.service.to_json(),
+    }
+
+
+def _cell_from_json(row: Mapping[str, Any]) -> Cell:
+    return Cell(
+        row["count"],
+        row["answers_503"],
+        row["retry_after"],
+        row["bytes"],
+        LogHistogram.from_json(row["corrected"]),
+        LogHistogram.from_json(row["service"]),
+    )

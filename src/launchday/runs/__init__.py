@@ -1,0 +1,1 @@
+"""Running, judging, reporting and comparing."""

@@ -1,0 +1,130 @@
+"""Child processes on a leash: started with a log, watched, ended in order."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from launchday.errors import PreflightError
+from launchday.runs import leash
+from launchday.runs.stop import Stop
+
+_STOP_SECONDS = leash.GRACE_SECONDS + 3.0
+
+
+@dataclass
+class Child:
+    """One running command. `log` holds what it printed."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def running(self) -> bool:
+        """Whether the command still runs."""
+        return self.process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The command's exit code, None while it runs."""
+        return self.process.poll()
+
+    def last_words(self) -> str:
+        """The last line that it printed which is not blank."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        words = [line.strip() for line in lines if line.strip()]
+        return words[-1] if words else "it printed nothing"
+
+    def stop(self) -> None:
+        """End the command: SIGTERM, then SIGKILL after 5 s. Harmless when it has ended."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Processes:
+    """Children of one run, ended last-started-first when the `with` block is left."""
+
+    logs: Path
+    children: list[Child] = field(default_factory=list)
+
+    def start(
+        self, name: str, command: list[str], *, env: Mapping[str, str], cwd: Path | None = None
+    ) -> Child:
+        """Start a command; what it prints goes to `<logs>/<name>.log`."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", leash.__file__, *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        child = Child(name, log, process)
+        self.children.append(child)
+        return child
+
+    def wait_until(
+        self, child: Child, ready: Callable[[], bool], stop: Stop, *, deadline_seconds: float = 30.0
+    ) -> None:
+        """Poll until `ready()`.
+
+        Raises:
+            PreflightError: the child ended or the deadline passed; with its last words.
+        """
+        deadline = time.monotonic() + deadline_seconds
+        while not ready():
+            if not child.running:
+                raise PreflightError(f"{child.name} did not start: {child.last_words()}")
+            if time.monotonic() > deadline:
+                raise PreflightError(
+                    f"{child.name} was not ready within {deadline_seconds:.0f} s: "
+                    f"{child.last_words()} (log: {child.log})"
+                )
+            stop.wait(0.1)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for child in reversed(self.children):
+            child.stop()
+
+
+def free_port(wanted: int, purpose: str, setting: str) -> int:
+    """A port on 127.0.0.1 that can be listened on: `wanted`, or any if that is 0.
+
+    Raises:
+        PreflightError: `wanted` is taken.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise PreflightError(
+                f"port {wanted} for {purpose} is taken ({error.strerror}); stop what listens there "
+                f"or set {setting} in launchday.toml (0 picks a free one)"
+            ) from error
+        return int(probe.getsockname()[1])

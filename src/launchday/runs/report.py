@@ -1,0 +1,134 @@
+"""Record and verdict to one self-contained HTML file: pure functions, nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from launchday import timeline
+from launchday.outcomes import Outcome
+from launchday.record import Record, Schedule
+from launchday.runs.compare import Summary, side_by_side, summarise
+from launchday.runs.verdict import Verdict
+from launchday.timeline import Window
+
+_ASSETS = files("launchday.runs") / "assets"
+
+
+def render_report(record: Record, verdict: Verdict) -> str:
+    """The report of one run."""
+    return _render(record.info.title or record.info.run_id, [(record, verdict)], [])
+
+
+def render_comparison(title: str, runs: Sequence[tuple[Record, Verdict]]) -> str:
+    """The report of several runs, side by side."""
+    summaries = [s for record, verdict in runs if (s := summarise(record, verdict))]
+    return _render(title, runs, summaries)
+
+
+def _render(
+    title: str, runs: Sequence[tuple[Record, Verdict]], summaries: Sequence[Summary]
+) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string(_asset("report.html.j2"))
+    views = [_view(number, record, verdict) for number, (record, verdict) in enumerate(runs)]
+    return template.render(
+        title=title,
+        runs=views,
+        summaries=summaries,
+        side_by_side=side_by_side(list(summaries)),
+        data=_script_json([view["data"] for view in views]),
+        uplot_css=Markup(_asset("uPlot.min.css")),
+        uplot_js=Markup(_asset("uPlot.iife.min.js")),
+        report_js=Markup(_asset("report.js")),
+    )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _script_json(value: object) -> Markup:
+    # `</script>` inside a string would end the element: escape what HTML looks at.
+    text = json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text)
+
+
+def _view(number: int, record: Record, verdict: Verdict) -> dict[str, Any]:
+    info, schedule = record.info, record.schedule
+    return {
+        "number": number,
+        "info": info,
+        "verdict": verdict,
+        "started": datetime.fromtimestamp(info.started_unix, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "faults": [_fault_sentence(*span) for span in timeline.fault_spans(record)],
+        "phases": _phases(record, schedule) if schedule else [],
+        "endpoints": _endpoints(record),
+        "data": _data(record, schedule, verdict) if schedule else None,
+    }
+
+
+def _fault_sentence(words: str, start: float, end: float | None) -> str:
+    until = f"{end:.0f} s" if end is not None else "never undone"
+    return f"{words}, from {start:.0f} s to {until}"
+
+
+def _row(name: str, window: Window) -> dict[str, Any]:
+    return {
+        "name": name,
+        "offered": window.rate(window.offered),
+        "goodput": window.rate(window.goodput),
+        "shed": window.rate(window.shed),
+        "failed": window.rate(window.errors),
+        "p50": _ms(window.admitted.quantile(0.5)),
+        "p99": _ms(window.admitted.quantile(0.99)),
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _phases(record: Record, schedule: Schedule) -> list[dict[str, Any]]:
+    return [
+        _row(phase.name, timeline.window(record, phase.start_seconds, phase.end_seconds))
+        for phase in schedule.phases
+    ]
+
+
+def _endpoints(record: Record) -> list[dict[str, Any]]:
+    windows: dict[tuple[str, str], Window] = {}
+    for (_, endpoint, criticality, outcome), cell in record.cells.items():
+        windows.setdefault((endpoint, criticality), Window(1)).add(outcome, cell)
+    return [
+        {**_row(endpoint, w), "class": criticality, "requests": w.offered}
+        for (endpoint, criticality), w in sorted(windows.items())
+    ]
+
+
+def _data(record: Record, schedule: Schedule, verdict: Verdict) -> dict[str, Any]:
+    seconds = timeline.by_second(record)[: int(schedule.duration_seconds) + 1]
+    return {
+        "second": list(range(len(seconds))),
+        "offered": [w.offered for w in seconds],
+        "goodput": [w.goodput for w in seconds],
+        "shed": [w.shed for w in seconds],
+        "failed": [w.errors for w in seconds],
+        "p50": [_ms(w.admitted.quantile(0.5)) for w in seconds],
+        "p95": [_ms(w.admitted.quantile(0.95)) for w in seconds],
+        "p99": [_ms(w.admitted.quantile(0.99)) for w in seconds],
+        "outcomes": {o.value: [w.outcomes[o] for w in seconds] for o in Outcome},
+        "capacity": verdict.capacity_rps,
+        "objective_ms": record.info.rules.objective_seconds * 1000,
+        "phases": [[p.name, p.start_seconds, p.end_seconds] for p in schedule.phases],
+        "faults": [
+            [words, start, end if end is not None else schedule.duration_seconds]
+            for words, start, end in timeline.fault_spans(record)
+        ],
+    }

@@ -1,0 +1,134 @@
+"""One run from preflight to verdict: against any target, or with the local stack around it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from launchday.chaos.experiment import Experiment
+from launchday.errors import LaunchdayError
+from launchday.record import Record, Rules, create_run_directory
+from launchday.runs.conclude import conclude
+from launchday.runs.conduct import RunPlan, conduct
+from launchday.runs.preflight import check_answers, check_ownership
+from launchday.runs.processes import Processes
+from launchday.runs.progress import Progress
+from launchday.runs.stack import LocalStack, describe_toxiproxy, running
+from launchday.runs.stop import Stop
+from launchday.runs.verdict import Verdict
+
+LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service that somebody else runs."""
+
+    url: str
+    metrics_url: str | None = None
+    health_path: str = "/healthz"
+    yours: tuple[str, ...] = ()
+    toxiproxy_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What to run, against which target (or with which local stack), and where to record it."""
+
+    title: str
+    scenario: Path
+    target: Target | LocalStack
+    directory: Path
+    experiment: Experiment | None = None
+    rules: Rules = field(default_factory=Rules)
+    seed: int = 1
+    request_timeout_seconds: float = 1.0
+    late_after_seconds: float = 0.01
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its record, verdict, and the error that ended it early, if any."""
+
+    record: Record
+    verdict: Verdict
+    error: LaunchdayError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The verdict's code, or that of the error that ended the run early."""
+        return self.error.exit_code if self.error else self.verdict.exit_code
+
+
+def run(session: Session, on_progress: Callable[[Progress], None], stop: Stop) -> Result:
+    """Run a session and judge it, also if it was interrupted after its load had begun.
+
+    Raises:
+        LaunchdayError: it could not be run at all.
+    """
+    if isinstance(session.target, Target):
+        check_ownership(session.target.url, session.target.yours)
+        check_answers(session.target.url, session.target.health_path)
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{session.scenario.stem}"
+    path = _new_directory(session.directory, run_id)
+    error: LaunchdayError | None = None
+    try:
+        with Processes(path / LOGS) as processes:
+            _conduct(session, path, processes, on_progress, stop)
+    except LaunchdayError as raised:
+        error = raised
+        if not any(path.glob("samples-*.jsonl")):
+            raise
+    record, verdict = conclude(path)
+    return Result(record, verdict, error)
+
+
+def _new_directory(runs: Path, run_id: str) -> Path:
+    for number in range(1, 100):
+        name = run_id if number == 1 else f"{run_id}-{number}"
+        if not (runs / name).exists():
+            return create_run_directory(runs, name)
+    return create_run_directory(runs, run_id)
+
+
+def _conduct(
+    session: Session,
+    path: Path,
+    processes: Processes,
+    on_progress: Callable[[Progress], None],
+    stop: Stop,
+) -> None:
+    if isinstance(session.target, LocalStack):
+        with running(session.target, processes, stop) as stack:
+            plan = _plan(session, stack.target_url, stack.metrics_url, stack.toxiproxy_url)
+            plan = replace(plan, toxiproxy_words=stack.toxiproxy_words)
+            conduct(plan, path, processes, on_progress, stop)
+        return
+    target = session.target
+    words = describe_toxiproxy(target.toxiproxy_url) if target.toxiproxy_url else None
+    plan = _plan(session, target.url, target.metrics_url, target.toxiproxy_url)
+    conduct(replace(plan, toxiproxy_words=words), path, processes, on_progress, stop)
+
+
+def _plan(session: Session, target: str, metrics: str | None, toxiproxy: str | None) -> RunPlan:
+    return RunPlan(
+        title=session.title,
+        scenario=session.scenario,
+        target=target,
+        rules=session.rules,
+        metrics_url=metrics,
+        experiment=session.experiment,
+        toxiproxy_url=toxiproxy,
+        seed=session.seed,
+        request_timeout_seconds=session.request_timeout_seconds,
+        late_after_seconds=session.late_after_seconds,
+        parameters=session.parameters,
+        argv=tuple(sys.argv),
+        settings=session.settings,
+    )

@@ -1,0 +1,255 @@
+"""Held, breached or could not tell: a pure function of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from launchday import timeline
+from launchday.outcomes import Outcome
+from launchday.record import Record, Rules, Schedule
+from launchday.timeline import Window
+
+_ERROR_SHARE = 0.01
+_MINIMUM_QUIET_REQUESTS = 20
+
+
+class VerdictOutcome(StrEnum):
+    """The three verdicts."""
+
+    HELD = "held"
+    BREACHED = "breached"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule; `held` is None where it could not be judged, `sentence` has the numbers."""
+
+    name: str
+    held: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict, its exit code (design.md) and every check; `reasons` are the decisive ones."""
+
+    outcome: VerdictOutcome
+    exit_code: int
+    reasons: tuple[str, ...]
+    checks: tuple[Check, ...]
+    capacity_rps: float | None = None
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    record: Record
+    schedule: Schedule
+    rules: Rules
+    capacity_rps: float | None
+    quiet: Window
+    peak: Window
+    whole: Window
+
+
+def known_capacity(record: Record) -> float | None:
+    """Requests per second that the target is known to serve: from the rules, else its metrics."""
+    if record.info.rules.capacity_rps is not None:
+        return record.info.rules.capacity_rps
+    for line in record.metrics:
+        value = line["values"].get("car_capacity_rps")
+        if value:
+            return float(value)
+    return None
+
+
+def judge(record: Record) -> Verdict:
+    """Judge a record, also one whose run was interrupted or killed.
+
+    In this order: a fault that could not be undone (exit 5); a run that is not valid, because it
+    did not end or the generator fell behind (2); a target that was not steady before anything
+    happened (3); a fault without effect (4); then what must hold (1), else held (0).
+    """
+    schedule = record.schedule
+    if schedule is None:
+        reason = "No request was made: the run ended before its schedule began."
+        return Verdict(VerdictOutcome.INCONCLUSIVE, 2, (reason,), ())
+    evidence = _evidence(record, schedule)
+    stages: tuple[tuple[VerdictOutcome, int, tuple[Callable[[_Evidence], Check], ...]], ...] = (
+        (VerdictOutcome.INCONCLUSIVE, 5, (_faults_undone,)),
+        (VerdictOutcome.INCONCLUSIVE, 2, (_run_complete, _schedule_kept, _faults_applied)),
+        (VerdictOutcome.INCONCLUSIVE, 3, (_steady_before,)),
+        (VerdictOutcome.INCONCLUSIVE, 4, (_faults_had_effect,)),
+        (
+            VerdictOutcome.BREACHED,
+            1,
+            (_goodput_kept, _latency, _retry_after, _connections, _errors, _recovered),
+        ),
+    )
+    decided: tuple[VerdictOutcome, int] = (VerdictOutcome.HELD, 0)
+    checks: list[Check] = []
+    reasons: list[str] = []
+    for outcome, exit_code, rules in stages:
+        results = [rule(evidence) for rule in rules]
+        checks += results
+        failed = [check.sentence for check in results if check.held is False]
+        if failed and not reasons:
+            decided, reasons = (outcome, exit_code), failed
+    if not reasons:
+        reasons = [check.sentence for check in checks[-6:] if check.held]
+    return Verdict(*decided, tuple(reasons), tuple(checks), evidence.capacity_rps)
+
+
+def _evidence(record: Record, schedule: Schedule) -> _Evidence:
+    end = schedule.duration_seconds + 1
+    return _Evidence(
+        record,
+        schedule,
+        record.info.rules,
+        known_capacity(record),
+        timeline.window(record, *timeline.quiet_span(schedule)),
+        timeline.window(record, *timeline.peak_span(schedule)),
+        timeline.window(record, 0, end),
+    )
+
+
+def _faults_undone(e: _Evidence) -> Check:
+    left = [
+        str(f.get("detail") or f.get("fault")) for f in e.record.faults if f["event"] == "residual"
+    ]
+    if left:
+        return Check("faults undone", False, "Left behind: " + "; ".join(left) + ".")
+    applied = sum(f["event"] == "applied" for f in e.record.faults)
+    undone = sum(f["event"] == "undone" for f in e.record.faults)
+    if applied > undone:
+        sentence = f"{applied - undone} fault(s) have no record of being undone."
+        return Check("faults undone", False, sentence)
+    return Check("faults undone", True, f"All {applied} fault(s) were undone and verified.")
+
+
+def _run_complete(e: _Evidence) -> Check:
+    if e.record.complete:
+        return Check("run complete", True, "The run reached the end of its schedule.")
+    last = max((key[0] for key in e.record.cells), default=0)
+    sentence = (
+        f"The run stopped at second {last} of {e.schedule.duration_seconds:.0f}; "
+        "what follows is about that part only."
+    )
+    return Check("run complete", False, sentence)
+
+
+def _schedule_kept(e: _Evidence) -> Check:
+    share = timeline.kept_share(e.record) or 0.0
+    dropped = sum(a.dropped for a in e.record.arrivals.values())
+    late = sum(a.late for a in e.record.arrivals.values())
+    sentence = (
+        f"The generator started {share:.1%} of the arrivals in time (at least "
+        f"{e.rules.kept_share:.0%} needed; {late} late, {dropped} dropped)."
+    )
+    return Check("schedule kept", share >= e.rules.kept_share, sentence)
+
+
+def _faults_applied(e: _Evidence) -> Check:
+    planned = sum(f["event"] == "planned" for f in e.record.faults)
+    applied = sum(f["event"] == "applied" for f in e.record.faults)
+    if planned == 0:
+        return Check("faults applied", None, "No fault was planned.")
+    sentence = f"{applied} of {planned} planned fault(s) were applied."
+    return Check("faults applied", applied >= planned, sentence)
+
+
+def _steady_before(e: _Evidence) -> Check:
+    if e.quiet.offered < _MINIMUM_QUIET_REQUESTS:
+        sentence = f"Only {e.quiet.offered} requests before the surge: too few to call it steady."
+        return Check("steady before", False, sentence)
+    share = e.quiet.goodput / e.quiet.offered
+    sentence = f"Before the surge {share:.1%} of requests were good."
+    if share >= e.rules.steady_share:
+        return Check("steady before", True, sentence)
+    return Check(
+        "steady before", False, f"{sentence} At least {e.rules.steady_share:.0%} are needed."
+    )
+
+
+def _faults_had_effect(e: _Evidence) -> Check:
+    verified = [f for f in e.record.faults if f["event"] == "verified"]
+    without = [f for f in verified if f.get("effect") is False]
+    if not verified:
+        return Check("faults had effect", None, "No fault was injected.")
+    if without:
+        names = ", ".join(f"{f.get('fault')} on {f.get('link')}" for f in without)
+        return Check(
+            "faults had effect", False, f"A probe through the link saw no effect of {names}."
+        )
+    return Check(
+        "faults had effect", True, "A probe through the link saw the effect of every fault."
+    )
+
+
+def _goodput_kept(e: _Evidence) -> Check:
+    offered = e.peak.rate(e.peak.offered)
+    goodput = e.peak.rate(e.peak.goodput)
+    if e.capacity_rps is not None:
+        reachable, name = min(offered, e.capacity_rps), "what was reachable"
+    else:
+        reachable = min(offered, e.quiet.rate(e.quiet.goodput))
+        name = "what it was before the surge (the target's capacity is not known)"
+    if reachable <= 0:
+        return Check("goodput kept", None, "Nothing was offered at the peak.")
+    share = goodput / reachable
+    sentence = (
+        f"At the peak {offered:.0f} requests/s were offered and {goodput:.0f}/s were good: "
+        f"{share:.0%} of {name} ({e.rules.goodput_share:.0%} needed)."
+    )
+    return Check("goodput kept", share >= e.rules.goodput_share, sentence)
+
+
+def _latency(e: _Evidence) -> Check:
+    p99 = e.whole.admitted.quantile(0.99)
+    if p99 is None:
+        return Check("latency of admitted", False, "No request was admitted.")
+    sentence = (
+        f"p99 of admitted requests was {p99 * 1000:.0f} ms "
+        f"(objective {e.rules.objective_seconds * 1000:.0f} ms)."
+    )
+    return Check("latency of admitted", p99 <= e.rules.objective_seconds, sentence)
+
+
+def _retry_after(e: _Evidence) -> Check:
+    if e.whole.answers_503 == 0:
+        return Check("retry-after", None, "No 503 was answered.")
+    sentence = (
+        f"{e.whole.with_retry_after} of {e.whole.answers_503} answers 503 carried Retry-After."
+    )
+    return Check("retry-after", e.whole.with_retry_after == e.whole.answers_503, sentence)
+
+
+def _connections(e: _Evidence) -> Check:
+    failed = e.whole.outcomes[Outcome.CONNECTION]
+    return Check("connections", failed == 0, f"{failed} connections were refused or reset.")
+
+
+def _errors(e: _Evidence) -> Check:
+    share = e.whole.errors / e.whole.offered if e.whole.offered else 0.0
+    parts = ", ".join(
+        f"{e.whole.outcomes[o]} {o.value}"
+        for o in (Outcome.TIMEOUT, Outcome.SERVER_ERROR, Outcome.DEPENDENCY, Outcome.CONNECTION)
+        if e.whole.outcomes[o]
+    )
+    sentence = f"{share:.1%} of requests failed ({parts or 'none'}; at most {_ERROR_SHARE:.0%})."
+    return Check("errors", share <= _ERROR_SHARE, sentence)
+
+
+def _recovered(e: _Evidence) -> Check:
+    end = timeline.overload_end(e.record, e.schedule, e.capacity_rps)
+    took = timeline.seconds_to_recover(e.record, end)
+    if took is None:
+        observed = max(0.0, e.schedule.duration_seconds - end)
+        sentence = f"Goodput did not come back within the {observed:.0f} s after the surge."
+        return Check("recovery", False, sentence)
+    sentence = (
+        f"Goodput was back {took} s after the surge (allowed {e.rules.recovery_seconds:.0f} s)."
+    )
+    return Check("recovery", took <= e.rules.recovery_seconds, sentence)

@@ -1,0 +1,154 @@
+"""The one settings file of the harness, launchday.toml: flag > environment > file > default."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from launchday.errors import SettingsError
+
+SETTINGS_FILE = Path("launchday.toml")
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TargetSettings(_Table):
+    """The service under test."""
+
+    url: str | None = None
+    """Where it answers, for example http://127.0.0.1:8000."""
+    metrics_url: str | None = None
+    """Its Prometheus metrics, if it has any."""
+    health_path: str = "/healthz"
+    """Asked once before the run; any answer below 500 will do."""
+    yours: tuple[str, ...] = ()
+    """Host names beyond loopback and private networks that you may load-test because they are
+    yours."""
+
+
+class RulesSettings(_Table):
+    """What must hold; see launchday.record.Rules."""
+
+    objective_seconds: Positive = 0.5
+    capacity_rps: Positive | None = None
+    goodput_share: Share = 0.9
+    recovery_seconds: Positive = 10.0
+    kept_share: Share = 0.98
+    steady_share: Share = 0.99
+
+
+class RunSettings(_Table):
+    """How runs are made and where their records go."""
+
+    directory: Path = Path("runs")
+    seed: int = 1
+    request_timeout_seconds: Positive = 1.0
+    late_after_seconds: Positive = 0.01
+    toxiproxy_url: str | None = None
+    """Also TOXIPROXY_URL in the environment; without it local runs start their own."""
+
+
+class LocalSettings(_Table):
+    """The reference backend that `--local` and `launchday demo` start. Port 0: any free one."""
+
+    target_port: Port = 0
+    gateway_port: Port = 0
+    slots: Annotated[int, Field(ge=1, le=10_000)] = 20
+    service_mean_seconds: Positive = 0.05
+    service_cv: Annotated[float, Field(ge=0, le=10)] = 0.5
+    fleet_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    shed_limit: Annotated[int, Field(ge=1)] | None = None
+    database_url: str | None = None
+    """SQLite in the run directory if not given."""
+
+
+class Settings(BaseSettings):
+    """Everything that launchday.toml may say. Unknown keys are refused."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="LAUNCHDAY_", env_nested_delimiter="__"
+    )
+
+    target: TargetSettings = TargetSettings()
+    rules: RulesSettings = RulesSettings()
+    run: RunSettings = RunSettings()
+    local: LocalSettings = LocalSettings()
+    scenario: dict[str, dict[str, float | int | str]] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags (init) before the environment before the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, SETTINGS_FILE)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read launchday.toml in the working directory, the environment and `flags`.
+
+    Raises:
+        SettingsError: one sentence naming the setting, the value and what is allowed.
+    """
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{SETTINGS_FILE} is no valid TOML: {error}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"]]
+    name = ".".join(where)
+    source = f"{SETTINGS_FILE} (or LAUNCHDAY_{'__'.join(where).upper()})"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        close = difflib.get_close_matches(where[-1], known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+        return f"unknown setting {name} in {SETTINGS_FILE}; {hint}"
+    if problem["type"].startswith("value_error"):
+        return f"{name}: {problem['msg']}"
+    return f"setting {name} in {source} is {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def _known_keys(table: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in table:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def toxiproxy_url(settings: Settings) -> str | None:
+    """The Toxiproxy to use, or None: TOXIPROXY_URL of the environment before the file.
+
+    Raises:
+        SettingsError: it is no HTTP URL.
+    """
+    from_environment = os.environ.get("TOXIPROXY_URL")
+    url = from_environment or settings.run.toxiproxy_url
+    if url and not url.startswith(("http://", "https://")):
+        source = "TOXIPROXY_URL" if from_environment else "run.toxiproxy_url"
+        raise SettingsError(f"{source} is {url!r}; it must begin with http:// or https://")
+    return url

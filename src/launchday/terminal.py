@@ -1,0 +1,152 @@
+"""What a person sees in the terminal: live progress, the side-by-side, the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from launchday.capacity.measurements import Measurements
+from launchday.capacity.model import Capacity
+from launchday.capacity.plan import UTILISATION, Forecast, Plan
+from launchday.runs.compare import Summary, side_by_side
+from launchday.runs.progress import Progress
+from launchday.runs.verdict import Verdict, VerdictOutcome
+
+_PLAIN_INTERVAL_SECONDS = 5.0
+# Blue and orange stay apart for every colour vision; the word says it too.
+_STYLES = {
+    VerdictOutcome.HELD: "bold bright_blue",
+    VerdictOutcome.BREACHED: "bold orange3",
+    VerdictOutcome.INCONCLUSIVE: "bold",
+}
+
+
+class LiveProgress:
+    """Shows a Progress: redrawn in a terminal, a plain line every 5 s elsewhere."""
+
+    def __init__(self, console: Console, live: Live | None) -> None:
+        self._console = console
+        self._live = live
+        self._last_plain = -_PLAIN_INTERVAL_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one look at the run."""
+        if self._live:
+            self._live.update(_panel(progress), refresh=True)
+            return
+        now = time.monotonic()
+        if now - self._last_plain >= _PLAIN_INTERVAL_SECONDS:
+            self._last_plain = now
+            self._console.print(_line(progress), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def live_progress(console: Console) -> Iterator[LiveProgress]:
+    """Live progress for the time of the `with` block."""
+    if not console.is_terminal:
+        yield LiveProgress(console, None)
+        return
+    # Redrawn by whoever reports progress: no second thread that writes to the terminal.
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield LiveProgress(console, live)
+
+
+def _rates(p: Progress) -> str:
+    p99 = "-" if p.p99_seconds is None else f"{p.p99_seconds * 1000:.0f} ms"
+    return (
+        f"offered {p.offered_rps:.0f}/s  admitted {p.admitted_rps:.0f}/s  good "
+        f"{p.goodput_rps:.0f}/s  shed {p.shed_rps:.0f}/s  failed {p.failed_rps:.0f}/s  p99 {p99}"
+    )
+
+
+def _line(p: Progress) -> str:
+    fault = f"  FAULT {p.fault}" if p.fault else ""
+    return f"{p.phase:<8} {p.left_seconds:3.0f} s left  {_rates(p)}{fault}"
+
+
+def _panel(p: Progress) -> Group:
+    total = p.elapsed_seconds + p.left_seconds
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(p.title, style="bold"),
+        Text(p.phase, style="bright_blue"),
+        ProgressBar(total=max(total, 1.0), completed=min(p.elapsed_seconds, total), width=30),
+        f"{p.left_seconds:.0f} s left",
+    )
+    fault = Text(f"fault: {p.fault}", style="bold orange3") if p.fault else Text("no fault active")
+    return Group(head, Text(_rates(p)), fault)
+
+
+def print_side_by_side(console: Console, summaries: list[Summary]) -> None:
+    """The numbers of each run, a column a run."""
+    table = Table(title="Side by side", title_justify="left", title_style="bold")
+    table.add_column("")
+    for summary in summaries:
+        table.add_column(summary.title)
+    for name, values in side_by_side(summaries):
+        table.add_row(name, *values)
+    console.print(table)
+
+
+def print_verdict(console: Console, verdict: Verdict, title: str) -> None:
+    """The verdict with its reasons."""
+    console.print(
+        Text.assemble(
+            (f"{title}: ", "bold"), (verdict.outcome.value.upper(), _STYLES[verdict.outcome])
+        )
+    )
+    for reason in verdict.reasons:
+        console.print(f"  - {reason}", markup=False, highlight=False)
+
+
+def print_where(console: Console, what: str, path: Path) -> None:
+    """Where a file is, on a line of its own that a terminal makes clickable."""
+    console.print(f"{what}: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_plan(
+    console: Console,
+    capacity: Capacity,
+    forecast: Forecast,
+    plan: Plan,
+    measured: Measurements,
+) -> None:
+    """The answer to "how many replicas", in sentences that a manager can read."""
+    if capacity.high_rps is None:
+        found = f"One replica was proved to serve {capacity.rps:.0f} requests/s"
+    else:
+        found = (
+            f"One replica serves {capacity.rps:.0f} requests/s "
+            f"(95 % interval {capacity.low_rps:.0f} to {capacity.high_rps:.0f})"
+        )
+    console.print(
+        f"{found} within {measured.objective_seconds * 1000:.0f} ms at p99: {capacity.method}, "
+        f"{capacity.windows} windows, tested up to {capacity.tested_to_rps:.0f}/s.",
+        markup=False,
+        highlight=False,
+    )
+    high = forecast.rps + forecast.plus_minus_rps
+    zones = f", {plan.across_zones} across the zones" if plan.across_zones else ""
+    console.print(
+        f"For up to {high:.0f} requests/s: {plan.replicas} replicas at {UTILISATION:.0%} of that, "
+        f"{plan.spare} to survive the loss of one{zones}.",
+        style="bold",
+        highlight=False,
+    )
+    for caveat in plan.caveats:
+        console.print(f"  - {caveat}", markup=False, highlight=False)
+    if measured.left_out:
+        first = measured.left_out[0]
+        console.print(
+            f"  - {len(measured.left_out)} windows were left out, the first: {first.reason}.",
+            markup=False,
+            highlight=False,
+        )
