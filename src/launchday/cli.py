@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from launchday.errors import LaunchdayError
 
-try:
-    from launchday.commands import launchday as _group
-except ModuleNotFoundError as error:
-    _missing: str | None = error.name
-else:
-    _missing = None
-
 
 def main() -> None:
-    """Run the command line; every error is one line, never a traceback."""
-    if _missing is not None:
+    """Run the command line; a user never sees a traceback."""
+    # Until a run takes the signal over there is nothing to undo: Ctrl-C during the imports below
+    # ends the process at once and without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from launchday.commands import launchday
+    except ModuleNotFoundError as error:
         _fail(
-            f"the harness needs the package {_missing!r}: install launchday[harness], "
-            "or run `make` in a checkout"
+            f"the harness needs the package {error.name!r}: install launchday[harness], or run "
+            "`make setup` in a checkout"
         )
     try:
-        code = _group.main(standalone_mode=False)
+        code = launchday.main(standalone_mode=False)
     except LaunchdayError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         # click's own errors (unknown option, missing argument) know how to show themselves.
         show = getattr(error, "show", None)

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from launchday.errors import RecordError
 from launchday.histogram import LogHistogram
@@ -181,24 +181,23 @@ class AppendLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file: IO[str] = path.open("a", encoding="utf-8")
+            # Unbuffered: a line is with the system or it is an error here, never at closing time.
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise _cannot_write(path, error) from error
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one line and hand it to the operating system."""
         try:
-            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
-            self._file.flush()
+            rest = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Close the file; what was written stays."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        self._file.close()
 
 
 def _cannot_write(path: Path, error: OSError) -> RecordError:

@@ -79,8 +79,9 @@ class RateCurve:
         i = self._segment_at(t)
         (t0, r0), (t1, r1) = self.points[i], self.points[i + 1]
         x = t - t0
-        slope = 0.0 if t1 == t0 else (r1 - r0) / (t1 - t0)
-        return self._cumulated[i] + r0 * x + slope * x * x / 2
+        # The share of the segment first: a slope over a very short one would overflow.
+        share = 0.0 if t1 == t0 else x / (t1 - t0)
+        return self._cumulated[i] + r0 * x + (r1 - r0) * share * x / 2
 
     def inverse(self, arrivals: float) -> float:
         """Λ⁻¹: the time in seconds until which `arrivals` are expected.

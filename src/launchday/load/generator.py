@@ -53,6 +53,8 @@ def why_it_failed(log: str, scenario: Path) -> str:
     ours = re.findall(r"ERROR/launchday: launchday: (.*)", log)
     if ours:
         return str(ours[-1])
+    if re.search(r"unrecognized arguments: .*--launchday-record", log):
+        return f"{scenario.name} has no SurgeShape and ArrivalUser of launchday.load.locust_user"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b", line)]
     refused = [line for line in lines if "error: " in line]

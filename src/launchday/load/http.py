@@ -88,6 +88,7 @@ class _Exchange:
     def __init__(self, response: Response) -> None:
         self.response = response
         self.complete = False
+        self.keep_alive = False
         self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -101,6 +102,8 @@ class _Exchange:
         if status >= 200:  # 1xx are interim: the answer is still to come
             self.response.status_code = status
             self.complete = True
+            # Only here: after the message the parser has forgotten what it said.
+            self.keep_alive = self.parser.should_keep_alive()
 
 
 class _EventHook(Protocol):
@@ -254,7 +257,7 @@ class HttpClient:
             self.close()
             raise _Stale("the server had closed the kept connection")
         self._read(method, exchange, received)
-        if not exchange.parser.should_keep_alive():
+        if not exchange.keep_alive:
             self.close()
         return response
 

@@ -69,14 +69,14 @@ class Engine:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.options = cast(Namespace, environment.parsed_options)
-        self.curve = cast(SurgeShape, environment.shape_class).curve(self.options)
         self.epoch: float | None = None
         self.greenlets: list[gevent.Greenlet] = []
         self.reset()
 
     def reset(self) -> None:
-        """Start a test anew (the web UI can start many)."""
+        """Start a test anew: the web UI can start many, each with other parameters."""
+        self.options = cast(Namespace, self.environment.parsed_options)
+        self.curve = cast(SurgeShape, self.environment.shape_class).curve(self.options)
         worker = getattr(self.environment.runner, "worker_index", 0)
         directory = self.options.launchday_record
         master = isinstance(self.environment.runner, MasterRunner)

@@ -80,5 +80,10 @@ class SampleBook:
         self.flush()
         if self._log:
             self._log.write({"kind": "end", **asdict(self.totals)})
+        self.close()
+
+    def close(self) -> None:
+        """Stop writing; without `end` the record says that it is not complete."""
+        if self._log:
             self._log.close()
             self._log = None

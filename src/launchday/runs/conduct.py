@@ -202,7 +202,8 @@ class _Conductor:
                 }
             )
         self._follow(schedule, until_seconds=start)
-        with injected(toxiproxy, experiment, self._faults.write, run_id=self._path.name):
+        log = self._path / FAULTS_FILE
+        with injected(toxiproxy, experiment, self._faults.write, run_id=self._path.name, log=log):
             self._fault_words = ", ".join(f"{f.words} on {f.link}" for f in experiment.faults)
             self._follow(schedule, until_seconds=end)
         self._fault_words = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -172,13 +173,28 @@ def _version(url: str) -> str:
 
 
 def _create_link(toxiproxy: Toxiproxy, gateway_port: int) -> int:
-    if GATEWAY_LINK in toxiproxy.proxies():
+    there = toxiproxy.proxies().get(GATEWAY_LINK)
+    if there and _listens(there.upstream):
         raise PreflightError(
             f"the Toxiproxy that TOXIPROXY_URL names has a proxy {GATEWAY_LINK!r} already, so "
             "another stack uses it; unset TOXIPROXY_URL, or name the target that uses it: --target"
         )
+    if there:  # left by a run that was killed: nothing is behind it any more
+        toxiproxy.delete_proxy(GATEWAY_LINK)
     link = toxiproxy.create_proxy(GATEWAY_LINK, "127.0.0.1:0", f"127.0.0.1:{gateway_port}")
     return int(link.listen.rpartition(":")[2])
+
+
+def _listens(upstream: str) -> bool:
+    """Whether something accepts connections there; one out of reach may be another's."""
+    host, _, port = upstream.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def answers(url: str) -> bool:

@@ -116,11 +116,10 @@ def _evidence(record: Record, schedule: Schedule) -> _Evidence:
 
 
 def _faults_undone(e: _Evidence) -> Check:
-    left = [
-        str(f.get("detail") or f.get("fault")) for f in e.record.faults if f["event"] == "residual"
-    ]
+    left = [f for f in e.record.faults if f["event"] == "residual"]
     if left:
-        return Check("faults undone", False, "Left behind: " + "; ".join(left) + ".")
+        reasons = sorted({str(reason) for f in left for reason in f.get("reasons", ())})
+        return Check("faults undone", False, "Left behind: " + "; ".join(reasons) + ".")
     applied = sum(f["event"] == "applied" for f in e.record.faults)
     undone = sum(f["event"] == "undone" for f in e.record.faults)
     if applied > undone:

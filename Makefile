@@ -1,0 +1,39 @@
+# Two commands are all: `make demo` and `make test`. Both set everything up themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check lock dashboards compose-test clean
+PYTHON ?= python3
+export PYTHON
+
+help: ## what there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile
+
+setup: ## the environment to run launchday (.venv)
+	@bootstrap/setup.sh requirements.lock
+
+setup-dev: ## the environment to work on launchday (.venv)
+	@bootstrap/setup.sh requirements-dev.lock
+
+demo: setup ## the launch-day surge, without and with load shedding (3 minutes)
+	@.venv/bin/launchday demo
+
+check: setup-dev ## lint, types, import rules, file sizes, built dashboards
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python dashboards/build.py --check
+
+test: check ## everything that CI asks for, but containers
+	.venv/bin/pytest
+
+dashboards: setup-dev ## build the Grafana dashboards from their sources
+	.venv/bin/python dashboards/build.py
+
+compose-test: ## the whole stack in containers, with a short surge
+	tests/compose/compose_test.sh
+
+lock: ## resolve the lock files anew (maintainers; needs uv)
+	bootstrap/lock.sh
+
+clean: ## remove the environment and the caches; records in runs/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

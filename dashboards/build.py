@@ -1,0 +1,124 @@
+"""Build `grafana/*.json` from `boards/*.yaml`; with `--check`, only say whether they are fresh.
+
+    python dashboards/build.py [--check]
+
+Exit 0: written, or fresh. Exit 1: stale, each file named. Exit 2: a board is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+# Run as a script, Python puts dashboards/ on the path; the package lies one level up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dashboards.gdb_components import GRID_COLUMNS, Json, built
+
+HERE = Path(__file__).resolve().parent
+SCHEMA_VERSION = 41  # Grafana 12.0 writes it, 11 reads it
+
+BUILT_IN_ANNOTATIONS: Json = {
+    "builtIn": 1,
+    "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+    "enable": True,
+    "hide": True,
+    "iconColor": "rgba(0, 211, 255, 1)",
+    "name": "Annotations & Alerts",
+    "type": "dashboard",
+}
+
+
+def placed(panels: list[Json], top: int) -> int:
+    """Place `panels` from left to right, line by line, from row `top`; the row below the last."""
+    left, line_height = 0, 0
+    for panel in panels:
+        position = panel["gridPos"]
+        if left + position["w"] > GRID_COLUMNS:
+            top, left, line_height = top + line_height, 0, 0
+        position.update({"x": left, "y": top})
+        left += position["w"]
+        line_height = max(line_height, position["h"])
+    return top + line_height
+
+
+def layout(rows: list[Json]) -> list[Json]:
+    """The panels of a dashboard, with a row panel before each row, positions and ids."""
+    panels: list[Json] = []
+    top = 0
+    for row in rows:
+        heading = {"type": "row", "title": row["title"], "collapsed": False, "panels": []}
+        panels.append({**heading, "gridPos": {"x": 0, "y": top, "w": GRID_COLUMNS, "h": 1}})
+        top = placed(row["panels"], top + 1)
+        panels.extend(row["panels"])
+    for number, panel in enumerate(panels, start=1):
+        panel["id"] = number
+    return panels
+
+
+def modern(old: Json) -> Json:
+    """A dashboard of today from the builder's, whose top level is of before 2018."""
+    return {
+        "id": None,
+        "uid": old["uid"],
+        "title": old["title"],
+        "tags": old["tags"],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": old["refresh"],
+        "time": old["time"],
+        "timepicker": {},
+        "timezone": "browser",
+        "links": [],
+        "annotations": {"list": [BUILT_IN_ANNOTATIONS]},
+        "templating": {"list": old["templating"]["list"]},
+        "panels": layout(old["rows"]),
+    }
+
+
+def build(boards: Path) -> dict[str, str]:
+    """File name -> text of every dashboard that the YAML files in `boards` define.
+
+    Raises ValueError when a board has a wrong key, KeyError when it lacks one.
+    """
+    dashboards = built([str(path) for path in sorted(boards.glob("*.yaml"))])
+    return {
+        f"{name}.json": json.dumps(modern(old), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        for name, old in dashboards.items()
+    }
+
+
+def stale(texts: dict[str, str], folder: Path) -> list[str]:
+    """Names of files in `folder` that differ from `texts`, lack, or belong to no board."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    return sorted(n for n in texts.keys() | found.keys() if texts.get(n) != found.get(n))
+
+
+def main(arguments: list[str]) -> int:
+    """Command line; returns the exit code."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python dashboards/build.py [--check]", file=sys.stderr)
+        return 2
+    try:
+        texts = build(HERE / "boards")
+    except (KeyError, ValueError) as error:
+        print(f"dashboards/boards: {error}", file=sys.stderr)
+        return 2
+    wrong = stale(texts, HERE / "grafana")
+    if arguments:
+        for name in wrong:
+            print(f"dashboards/grafana/{name} is stale: run python dashboards/build.py")
+        return 1 if wrong else 0
+    for name in wrong:
+        path = HERE / "grafana" / name
+        if name in texts:
+            path.write_text(texts[name], encoding="utf-8")
+        else:
+            path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

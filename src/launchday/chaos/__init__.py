@@ -1,0 +1,1 @@
+"""Faults on the links of a target: what breaks, when, and that it is undone."""

@@ -1,0 +1,36 @@
+"""What several endpoints read from a request."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+
+from target_service.problems import Problem
+
+IDEMPOTENCY_HEADER = "idempotency-key"
+REPLAYED_HEADERS = {"idempotency-replayed": "true"}
+LARGEST_BODY_BYTES = 16 * 1024
+
+_KEY = re.compile(r"[A-Za-z0-9._~:-]{1,128}", re.ASCII)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the key, or None without the header. A malformed key is a 400."""
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        title = "Idempotency-Key must be 1 to 128 letters, digits or any of . _ ~ : -"
+        raise Problem(400, "idempotency_key", title)
+    return key
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body; one above 16 KiB is a 413."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY_BYTES:
+            raise Problem(413, "too_large", f"The body is over {LARGEST_BODY_BYTES} bytes")
+    return bytes(body)

@@ -1,0 +1,104 @@
+"""The `car_*` metrics, and the layer that times what the backend itself answers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from launchday import metric_names
+from launchday.metric_names import Metric
+from target_service.dependencies import Dependencies
+from target_service.slots import SlotPool
+
+COMMANDS_PATH = "/v1/vehicles/{vin}/commands/{command}"
+UNMATCHED = "unmatched"
+
+# Every answer that a route gives on purpose: these label sets start at 0.
+EXPECTED_CODES: dict[tuple[str, str], tuple[int, ...]] = {
+    (COMMANDS_PATH, "POST"): (200, 202, 400, 404, 422, 500, 503),
+    ("/v1/commands/{command_id}", "GET"): (200, 404, 500, 503),
+    ("/v1/vehicles/{vin}/state", "GET"): (200, 404, 500, 503),
+    ("/v1/reservations", "POST"): (201, 400, 413, 422, 500, 503),
+    ("/v1/reservations/{reservation_id}", "GET"): (200, 404, 500, 503),
+    ("/status", "GET"): (200, 500),
+    ("/healthz", "GET"): (200, 500),
+    ("/readyz", "GET"): (200, 500, 503),
+    (UNMATCHED, "GET"): (404,),
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def counter(metric: Metric, registry: CollectorRegistry, outcomes: tuple[str, ...]) -> Counter:
+    """Register a counter by outcome, every outcome at 0."""
+    result = Counter(metric.name, metric.help, metric.labels, registry=registry)
+    for outcome in outcomes:
+        result.labels(outcome)
+    return result
+
+
+def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry)
+
+
+class CarMetrics:
+    """The reference backend's own metrics, in one registry together with those of its process."""
+
+    def __init__(self, registry: CollectorRegistry, slots: SlotPool, capacity_rps: float) -> None:
+        ProcessCollector(registry=registry)
+        self.registry = registry
+        self.dependencies = Dependencies(registry)
+        request = metric_names.CAR_REQUEST
+        self.request = Histogram(
+            request.name, request.help, request.labels, registry=registry, buckets=request.buckets
+        )
+        for (route, method), codes in EXPECTED_CODES.items():
+            for code in codes:
+                self.request.labels(route, method, str(code))
+        self.commands = counter(
+            metric_names.CAR_COMMANDS, registry, ("done", "pending", "replayed")
+        )
+        self.reservations = counter(
+            metric_names.CAR_RESERVATIONS, registry, ("created", "replayed", "conflict")
+        )
+        _gauge(metric_names.CAR_CAPACITY, registry).set(capacity_rps)
+        _gauge(metric_names.CAR_SLOTS, registry).set(slots.slots)
+        _gauge(metric_names.CAR_SLOTS_BUSY, registry).set_function(lambda: slots.busy)
+        _gauge(metric_names.CAR_SLOTS_WAITING, registry).set_function(lambda: slots.waiting)
+
+
+class RequestTimer:
+    """Observes `car_request_seconds`. Sits inside the shedder, so refusals are not in it."""
+
+    def __init__(self, app: ASGIApp, *, histogram: Histogram) -> None:
+        self.app = app
+        self._histogram = histogram
+        self._children: dict[tuple[str, str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started_at = time.perf_counter()
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            self._child(scope, status).observe(time.perf_counter() - started_at)
+
+    def _child(self, scope: Scope, status: int) -> Any:
+        route = getattr(scope.get("route"), "path", UNMATCHED)
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        key = (route, method, status)
+        if key not in self._children:
+            self._children[key] = self._histogram.labels(route, method, str(status))
+        return self._children[key]

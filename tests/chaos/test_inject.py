@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import launchday.chaos.inject
+from launchday.chaos.experiment import Experiment, Fault, down, latency, timeout
+from launchday.chaos.inject import ResidualFaultError, injected, preflight
+from launchday.chaos.toxiproxy import ProxyState, Toxiproxy
+from launchday.errors import PreflightError, ToxiproxyError
+from tests.chaos.support import DEADLINE_SECONDS, process, wait_for
+
+HOLDER = Path(__file__).with_name("holder.py")
+SLOW = latency("gateway", latency_ms=200, jitter_ms=20)
+
+
+def experiment(*faults: Fault) -> Experiment:
+    return Experiment("An experiment", "of a test", faults, 0, 1)
+
+
+def is_clean(toxiproxy: Toxiproxy, *links: str) -> bool:
+    proxies = toxiproxy.proxies()
+    return all(proxies[link].enabled and not proxies[link].toxics for link in links)
+
+
+def names(events: list[dict[str, Any]]) -> list[str]:
+    return [event["event"] for event in events]
+
+
+@pytest.mark.parametrize("fault", [SLOW, timeout("gateway", timeout_ms=100), down("gateway")])
+def test_a_fault_is_applied_verified_undone_and_recorded(
+    toxiproxy: Toxiproxy, gateway: ProxyState, fault: Fault
+) -> None:
+    events: list[dict[str, Any]] = []
+    with injected(toxiproxy, experiment(fault), events.append, run_id="r1") as injection:
+        assert names(events) == ["applied", "verified"]
+        assert injection.effective
+        proxy = toxiproxy.proxies()["gateway"]
+        assert proxy.enabled == (fault.toxic != "down")
+        assert [toxic.name for toxic in proxy.toxics] == (
+            ["launchday-r1-1"] if proxy.enabled else []
+        )
+    assert names(events) == ["applied", "verified", "undone"]
+    assert is_clean(toxiproxy, "gateway")
+    times = [event["unix"] for event in events]
+    assert times == sorted(times)
+    for event in events:
+        assert event["experiment"] == "An experiment"
+        assert event["link"] == "gateway"
+        assert event["fault"] == fault.words
+    verified = events[1]
+    assert verified["effect"] is True
+    during = verified["during_seconds"]
+    assert during is None or during > verified["before_seconds"]
+
+
+def test_a_fault_without_an_effect_says_so(toxiproxy: Toxiproxy, gateway: ProxyState) -> None:
+    events: list[dict[str, Any]] = []
+    fault = latency("gateway", latency_ms=3000, toxicity=0)
+    with injected(toxiproxy, experiment(fault), events.append, run_id="r1") as injection:
+        assert not injection.effective
+    assert events[1]["effect"] is False
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_faults_are_undone_when_the_body_raises(
+    toxiproxy: Toxiproxy, gateway: ProxyState, error: type[BaseException]
+) -> None:
+    events: list[dict[str, Any]] = []
+    with (
+        pytest.raises(error),
+        injected(toxiproxy, experiment(SLOW), events.append, run_id="r1"),
+    ):
+        raise error
+    assert is_clean(toxiproxy, "gateway")
+    assert names(events)[-1] == "undone"
+
+
+def test_faults_are_undone_when_the_record_cannot_be_written(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    def full(event: dict[str, object]) -> None:
+        raise OSError("disk full")
+
+    with (
+        pytest.raises(OSError, match="disk full"),
+        injected(toxiproxy, experiment(SLOW), full, run_id="r1"),
+    ):
+        pytest.fail("must not start unrecorded")
+    assert is_clean(toxiproxy, "gateway")
+
+
+def test_the_first_fault_is_undone_when_the_second_one_is_refused(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    toxiproxy.create_proxy("database", "127.0.0.1:0", gateway.upstream)
+    both = experiment(SLOW, latency("database", latency_ms=10))
+    events: list[dict[str, Any]] = []
+
+    def meddle(event: dict[str, Any]) -> None:
+        events.append(event)
+        if len(events) == 1:  # somebody takes the name of our second toxic
+            toxiproxy.add_toxic(
+                "database", "launchday-r1-2", "timeout", "upstream", 1.0, {"timeout": 0}
+            )
+
+    with (
+        pytest.raises(ToxiproxyError, match="toxic already exists"),
+        injected(toxiproxy, both, meddle, run_id="r1"),
+    ):
+        pytest.fail("must not run with half of the faults")
+    assert is_clean(toxiproxy, "gateway", "database")
+    assert names(events) == ["applied", "undone", "undone"]
+
+
+def test_what_cannot_be_undone_is_a_residual_fault_with_exit_code_5(
+    toxiproxy: Toxiproxy, gateway: ProxyState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launchday.chaos.inject, "UNDO_SECONDS", 0.5)
+    events: list[dict[str, Any]] = []
+    with (
+        pytest.raises(ResidualFaultError, match="the toxic foreign is still on gateway") as raised,
+        injected(toxiproxy, experiment(SLOW), events.append, run_id="r1"),
+    ):
+        toxiproxy.add_toxic("gateway", "foreign", "timeout", "upstream", 1.0, {"timeout": 0})
+    assert raised.value.exit_code == 5
+    assert names(events)[-1] == "residual"
+    assert events[-1]["reasons"] == ["the toxic foreign is still on gateway"]
+    # Ours is gone all the same.
+    assert [toxic.name for toxic in toxiproxy.proxies()["gateway"].toxics] == ["foreign"]
+
+
+def test_an_unknown_link_is_refused_with_the_known_ones(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    with pytest.raises(PreflightError, match=r"no link 'database' .* it has gateway"):
+        preflight(toxiproxy, experiment(down("database")))
+
+
+def test_a_leftover_toxic_is_refused_with_the_command_that_removes_it(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    toxiproxy.add_toxic("gateway", "old", "timeout", "upstream", 1.0, {"timeout": 0})
+    with (
+        pytest.raises(PreflightError) as refused,
+        injected(toxiproxy, experiment(SLOW), print, run_id="r1"),
+    ):
+        pytest.fail("must not start on a dirty link")
+    assert_command_heals(str(refused.value), toxiproxy)
+    preflight(toxiproxy, experiment(SLOW))
+
+
+def test_a_disabled_proxy_is_refused_with_the_command_that_enables_it(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    toxiproxy.set_enabled("gateway", False)
+    with pytest.raises(PreflightError) as refused:
+        preflight(toxiproxy, experiment(SLOW))
+    assert_command_heals(str(refused.value), toxiproxy)
+    preflight(toxiproxy, experiment(SLOW))
+
+
+def assert_command_heals(message: str, toxiproxy: Toxiproxy) -> None:
+    """Do what the curl command of a message does; it is one line."""
+    assert "\n" not in message
+    command = message[message.index("curl ") :]
+    if "-X DELETE" in command:
+        link, _, toxic = command.rpartition("/proxies/")[2].partition("/toxics/")
+        toxiproxy.remove_toxic(link, toxic)
+    else:
+        assert '{"enabled":true}' in command
+        toxiproxy.set_enabled(command.rpartition("/")[2], True)
+
+
+def test_a_run_id_that_cannot_be_addressed_is_refused(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    with (
+        pytest.raises(ValueError, match="run_id must consist of"),
+        injected(toxiproxy, experiment(SLOW), print, run_id="a/b"),
+    ):
+        pytest.fail("must not start")
+
+
+@pytest.mark.parametrize(
+    ("mode", "number", "status"),
+    [
+        ("polite", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("rude", signal.SIGTERM, -signal.SIGTERM),
+        ("rude", signal.SIGKILL, -signal.SIGKILL),
+        ("rude", signal.SIGINT, -signal.SIGINT),
+    ],
+)
+def test_faults_are_undone_when_the_conductor_is_ended_by_a_signal(
+    toxiproxy: Toxiproxy, healthz: str, mode: str, number: signal.Signals, status: int
+) -> None:
+    for link in ("slow", "dead"):
+        toxiproxy.create_proxy(link, "127.0.0.1:0", healthz)
+    with process(sys.executable, str(HOLDER), toxiproxy.url, mode) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        assert not is_clean(toxiproxy, "slow")
+        assert not is_clean(toxiproxy, "dead")
+        holder.send_signal(number)
+        assert holder.wait(DEADLINE_SECONDS) == status
+        assert wait_for(lambda: is_clean(toxiproxy, "slow", "dead"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").is_file(), reason="finds processes in /proc")
+def test_the_janitor_is_gone_when_the_injection_is_over(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    with injected(toxiproxy, experiment(SLOW), lambda event: None, run_id="gone"):
+        assert janitors("launchday-gone-1") == 1
+    assert janitors("launchday-gone-1") == 0
+
+
+def janitors(toxic: str) -> int:
+    """How many processes of the lease hold this toxic."""
+    count = 0
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended a moment ago
+            command = file.read_bytes().decode(errors="replace")
+            count += "launchday.chaos.lease" in command and toxic in command
+    return count

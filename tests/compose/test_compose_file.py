@@ -1,0 +1,131 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDS_BY_ITSELF = {"launchday", "passwords"}
+
+
+def read(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+COMPOSE: dict[str, Any] = read("docker-compose.yml")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def test_every_part_of_the_stack_is_there() -> None:
+    assert SERVICES.keys() >= {
+        "target", "gateway", "postgres", "toxiproxy", "prometheus", "grafana", "locust-master",
+        "locust-worker", "launchday",
+    }  # fmt: skip
+
+
+@each_service
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+def test_the_database_and_the_fault_injector_publish_nothing() -> None:
+    assert "ports" not in SERVICES["postgres"]
+    assert "ports" not in SERVICES["toxiproxy"]
+
+
+@each_service
+def test_images_are_pinned_or_built_here(name: str) -> None:
+    service = SERVICES[name]
+    assert "build" in service or re.search(r":v?\d+(\.\d+)+$", service["image"]), service["image"]
+
+
+@each_service
+def test_no_service_is_root_or_may_become_it(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"].partition(":")[0] not in ("", "0", "root")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+
+
+@each_service
+def test_what_keeps_running_has_a_health_check(name: str) -> None:
+    service = SERVICES[name]
+    assert ("healthcheck" in service) == (name not in ENDS_BY_ITSELF)
+    assert (service["restart"] == "unless-stopped") == (name not in ENDS_BY_ITSELF)
+
+
+@each_service
+def test_services_wait_until_what_they_need_is_ready(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        ready = "service_completed_successfully" if needed in ENDS_BY_ITSELF else "service_healthy"
+        assert how["condition"] == ready, f"{name} -> {needed}"
+
+
+def test_toxiproxy_is_the_version_that_we_know_and_says_how_it_is() -> None:
+    toxiproxy = SERVICES["toxiproxy"]
+    assert toxiproxy["image"] == "ghcr.io/shopify/toxiproxy:2.12.0"
+    assert toxiproxy["healthcheck"]["test"] == ["CMD", "/toxiproxy-cli", "list"]
+    assert "-host=0.0.0.0" in toxiproxy["command"]
+
+
+def test_the_target_reaches_what_it_depends_on_through_a_link_only() -> None:
+    links = {link["name"]: link for link in json.loads((ROOT / "deploy/proxies.json").read_text())}
+    assert links.keys() == {"gateway", "database"}
+    environment = SERVICES["target"]["environment"]
+    for variable, link in (("TARGET_GATEWAY_URL", "gateway"), ("TARGET_DATABASE_URL", "database")):
+        port = links[link]["listen"].rpartition(":")[2]
+        assert re.search(rf"//([^/]*@)?toxiproxy:{port}(/|$)", environment[variable])
+        assert links[link]["upstream"].partition(":")[0] in SERVICES
+
+
+def test_no_password_is_written_down() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if "PASSWORD" in variable:
+                allowed = value.startswith("/passwords/") or re.fullmatch(r"\$\{\w+:-\}", value)
+                assert allowed, f"{name}: {variable}"
+    assert "@" in SERVICES["target"]["environment"]["TARGET_DATABASE_URL"]
+    assert not re.search(r":[^/@]+@", SERVICES["target"]["environment"]["TARGET_DATABASE_URL"])
+
+
+def test_everybody_may_look_at_the_dashboards_and_nobody_change_them() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    provider = read("dashboards/provisioning/dashboards/launchday.yaml")["providers"][0]
+    assert provider["allowUiUpdates"] is False
+    folder = provider["options"]["path"]
+    assert f"./dashboards/grafana:{folder}:ro" in SERVICES["grafana"]["volumes"]
+    home = Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == folder
+    assert (ROOT / "dashboards/grafana" / home.name).is_file()
+
+
+def test_prometheus_scrapes_every_second_what_the_stack_exports() -> None:
+    config = read("dashboards/prometheus.yml")
+    assert config["global"]["scrape_interval"] == "1s"
+    scraped = {
+        target for job in config["scrape_configs"] for target in job["static_configs"][0]["targets"]
+    }
+    assert scraped >= {"target:9100", "gateway:9101", "toxiproxy:8474"}
+    assert all(target.partition(":")[0] in {*SERVICES, "localhost"} for target in scraped)
+    assert {"-proxy-metrics", "-runtime-metrics"} <= set(SERVICES["toxiproxy"]["command"])
+
+
+def test_grafana_knows_the_scrape_interval() -> None:
+    source = read("dashboards/provisioning/datasources/prometheus.yaml")["datasources"][0]
+    interval = read("dashboards/prometheus.yml")["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == interval
+    assert source["url"] == "http://prometheus:9090"
+
+
+def test_the_image_is_pinned_hashed_and_not_root() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^FROM (\S+)$", text, re.M) == ["python:3.13.7-slim-trixie"]
+    assert "--require-hashes" in text
+    assert re.findall(r"^USER (\S+)$", text, re.M) == ["10001:10001"]
+    assert not re.search(r"^#\s*syntax\s*=", text, re.M | re.I)

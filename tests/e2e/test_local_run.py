@@ -1,0 +1,78 @@
+"""The whole flow on real parts: processes, sockets, SQLite, Toxiproxy, Locust."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from launchday.outcomes import Outcome
+from launchday.record import Record, read_record
+from launchday.timeline import by_second, window
+from tests.e2e.support import EXPERIMENT, SHORT, launchday, processes_mentioning
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_surge_with_a_fault_from_start_to_report(tmp_path: Path) -> None:
+    experiment = tmp_path / "short.py"
+    experiment.write_text(EXPERIMENT.format(duration_seconds=4))
+    runs = tmp_path / "runs"
+    done = launchday(
+        "run", "launch_day", "--local", "--experiment", str(experiment), "--runs", str(runs), *SHORT
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    # A busy machine may make the run inconclusive (2), never anything else.
+    assert done.returncode in (0, 1, 2), done.stdout + done.stderr
+    assert "left" in done.stdout, "live progress"
+    (path,) = runs.iterdir()
+    record = read_record(path)
+
+    assert record.complete
+    assert record.info.ended == "completed"
+    assert "version" in (record.info.toxiproxy or "")
+    assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
+    assert record.faults[2]["effect"] is True
+
+    assert_the_ledger_closes(record)
+    assert_shed_with_retry_after(record)
+
+    verdict = json.loads((path / "verdict.json").read_text())
+    assert verdict["exit_code"] == done.returncode
+    assert verdict["capacity_rps"] == 40
+    assert (path / "report.html").stat().st_size > 10_000
+    assert launchday("verdict", str(path)).returncode == done.returncode
+
+    if sys.platform == "linux":
+        assert processes_mentioning(str(path)) == []
+
+
+def assert_the_ledger_closes(record: Record) -> None:
+    expected = record.schedules[0].expected_arrivals
+    arrivals = record.arrivals.values()
+    started, dropped = sum(a.started for a in arrivals), sum(a.dropped for a in arrivals)
+    assert expected == sum(a.scheduled for a in arrivals) == started + dropped
+    assert sum(w.offered for w in by_second(record)) >= started
+
+
+def assert_shed_with_retry_after(record: Record) -> None:
+    whole = window(record, 0, 1000)
+    assert whole.outcomes[Outcome.OK] > 0
+    assert whole.outcomes[Outcome.SHED] > 0, "three times the capacity was offered"
+    assert whole.with_retry_after == whole.answers_503
+    assert any("car_capacity_rps" in line["values"] for line in record.metrics)
+
+
+def test_a_run_without_shedding_is_recorded_the_same_way(tmp_path: Path) -> None:
+    short = [*SHORT[:-1], "tail_seconds=2", "-p", "peak_seconds=4"]
+    done = launchday(
+        "run", "launch_day", "--local", "--no-shedding", "--runs", str(tmp_path), "--json", *short
+    )
+    verdict = json.loads(done.stdout)
+    assert verdict["exit_code"] == done.returncode
+    (path,) = tmp_path.iterdir()
+    whole = window(read_record(path), 0, 1000)
+    assert whole.outcomes[Outcome.SHED] == 0
+    assert whole.errors + whole.outcomes[Outcome.SLOW] > 0, "overload without shedding hurts"

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from launchday.errors import RecordError
+from launchday.outcomes import Outcome, outcome_of
+from launchday.record import AppendLog, create_run_directory, read_lines, read_record
+from launchday.timeline import by_second, kept_share, peak_span, quiet_span, window
+from tests.records import collapsing, write_record
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    record = read_record(write_record(tmp_path / "run"))
+    assert record.complete
+    assert record.schedule is not None
+    assert record.schedule.phases[2].name == "peak"
+    whole = window(record, 0, 100)
+    assert whole.offered == sum(w.offered for w in by_second(record))
+    assert whole.answers_503 == whole.with_retry_after == whole.shed > 0
+    assert kept_share(record) == 1.0
+
+
+def test_a_torn_last_line_is_passed_over_and_the_rest_is_kept(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "run", seconds=20)
+    before = window(read_record(path), 0, 100).offered
+    with (path / "samples-0.jsonl").open("a") as file:
+        file.write('{"kind": "samples", "cel')
+    record = read_record(path)
+    assert not record.complete
+    assert window(record, 0, 100).offered == before
+
+
+def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(tmp_path: Path) -> None:
+    log = tmp_path / "x.jsonl"
+    log.write_text('{"a": 1}\nbroken\n{"b": 2}\n')
+    with pytest.raises(RecordError, match="line 2"):
+        list(read_lines(log))
+
+
+def test_a_directory_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no run directory"):
+        read_record(tmp_path)
+
+
+def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "run")
+    info = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**info, "schema": 99}))
+    with pytest.raises(RecordError, match="schema 99"):
+        read_record(path)
+
+
+def test_a_full_disk_is_one_sentence_that_says_what_to_do() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    log = AppendLog(full)
+    with pytest.raises(RecordError, match=r"No space left on device; free some space"):
+        log.write({"a": "b"})
+    log.close()
+
+
+def test_a_run_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="choose another directory"):
+        create_run_directory(tmp_path / "file", "run")
+
+
+def test_peak_and_quiet_are_read_off_the_plan(tmp_path: Path) -> None:
+    schedule = read_record(write_record(tmp_path / "run", collapsing)).schedule
+    assert schedule is not None
+    assert quiet_span(schedule) == (1, 10)
+    assert peak_span(schedule) == (11, 31)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "retry_after", "latency", "expected"),
+    [
+        (200, None, False, 0.1, Outcome.OK),
+        (202, None, False, 0.6, Outcome.SLOW),
+        (503, "queue_timeout", True, 0.1, Outcome.SHED),
+        (503, "dependency", True, 0.1, Outcome.DEPENDENCY),
+        (503, "maintenance", True, 0.1, Outcome.MAINTENANCE),
+        (503, None, True, 0.1, Outcome.SHED),
+        (503, None, False, 0.1, Outcome.SERVER_ERROR),
+        (500, None, False, 0.1, Outcome.SERVER_ERROR),
+        (429, None, True, 0.1, Outcome.THROTTLED),
+        (404, None, False, 0.1, Outcome.CLIENT_ERROR),
+    ],
+)
+def test_outcomes_tell_the_causes_of_a_503_apart(
+    status: int, reason: str | None, retry_after: bool, latency: float, expected: Outcome
+) -> None:
+    found = outcome_of(
+        status,
+        latency_seconds=latency,
+        objective_seconds=0.5,
+        reason=reason,
+        retry_after=retry_after,
+    )
+    assert found is expected
