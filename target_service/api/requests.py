@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from target_service.problems import Problem
 
@@ -29,8 +30,12 @@ def idempotency_key(request: Request) -> str | None:
 async def read_body(request: Request) -> bytes:
     """Return the body; one above 16 KiB is a 413."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            raise Problem(413, "too_large", f"The body is over {LARGEST_BODY_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY_BYTES:
+                raise Problem(413, "too_large", f"The body is over {LARGEST_BODY_BYTES} bytes")
+    except ClientDisconnect:
+        # Under overload thousands leave while they wait: not an error of ours, nothing to log.
+        raise Problem(400, "client_gone", "The client left before its request was read") from None
     return bytes(body)

@@ -298,17 +298,39 @@ async def test_other_scopes_pass_untouched(kind: str) -> None:
     assert seen == [kind]
 
 
-async def test_headers_added_further_out_do_not_pile_up() -> None:
+async def test_headers_added_further_out_stay_with_their_answer() -> None:
+    refuse = _saturated(retry_after_seconds=(3, 3))
+
+    async def further_out(scope: Any, receive: Any, send: Any) -> None:
+        async def add(message: Any) -> None:
+            if "headers" in message:
+                message["headers"].append((b"x-added", b"1"))
+            await send(message)
+
+        await refuse(scope, receive, add)
+
+    starts = [(await _call(further_out))[0] for _ in range(2)]
+    assert [[name for name, _ in start["headers"]].count(b"x-added") for start in starts] == [1, 1]
+
+
+async def test_a_refusal_can_be_read_across_origins() -> None:
+    cors = CORSMiddleware(_saturated(), allow_origins=["https://app.example"])
+    start, _ = await _call(cors, headers=[(b"origin", b"https://app.example")])
+    assert dict(start["headers"])[b"access-control-allow-origin"] == b"https://app.example"
+
+
+async def test_a_refused_head_sends_no_body_to_the_server() -> None:
+    start, body = await _call(_saturated(), method="HEAD")
+    assert int(dict(start["headers"])[b"content-length"]) > 0
+    assert body["body"] == b""
+
+
+def _saturated(**arguments: Any) -> LoadSheddingMiddleware:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
-    middleware = LoadSheddingMiddleware(app, limit=1, queue_length=0, retry_after_seconds=(3, 3))
+    middleware = LoadSheddingMiddleware(app, limit=1, queue_length=0, **arguments)
     assert middleware.limiter.try_acquire() is not None
-    cors = CORSMiddleware(middleware, allow_origins=["https://app.example"])
-    origin = [(b"origin", b"https://app.example")]
-    answers = [await _call(cors, headers=origin) for _ in range(3)]
-    names = [[name for name, _ in start["headers"]] for start, _ in answers]
-    assert names[0] == names[1] == names[2]
-    assert b"access-control-allow-origin" in names[0]
+    return middleware
 
 
 async def test_a_flood_is_conserved_and_never_above_the_limit(serve: Any, connect: Any) -> None:

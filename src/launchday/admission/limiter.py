@@ -85,8 +85,9 @@ class Limiter:
     def try_acquire(self) -> Permit | None:
         """Return a permit if a slot is free and nobody waits for it; never waits."""
         if self._waiters:
-            self._grant()  # a limit that learns may have grown since the last release
-        if self._waiters or self._inflight >= self.limit.limit:
+            # A limit that learns may have grown since the last release. Whoever waits goes first.
+            self._grant()
+        if self._inflight >= self.limit.limit:
             return None
         self._inflight += 1
         return Permit(self, self.clock(), 0.0)

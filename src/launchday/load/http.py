@@ -235,7 +235,8 @@ class HttpClient:
         except (OSError, httptools.HttpParserError) as error:
             self.close()
             failed = Response()
-            failed.error = error
+            # Its frames would keep the exchange alive in a cycle, one for each failed request.
+            failed.error = error.with_traceback(None)
             return failed
         except BaseException:
             self.close()  # stopped by Locust mid-answer: the rest of it must not be read as ours

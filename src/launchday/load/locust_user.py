@@ -7,6 +7,7 @@ and weights, `self.client`, events, the web UI, `--headless`, `--master` and `--
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
@@ -91,7 +92,12 @@ class Engine:
         return math.ceil(1.1 * self.curve.peak_rps * float(longest)) + 20
 
     def begin(self, epoch_unix: float, shard: int, shards: int) -> None:
-        """Write the schedule and start handing out this process's share of it."""
+        """Write the schedule and start handing out this process's share of it.
+
+        Locust may say more than once that all users are there; the first time counts.
+        """
+        if self.epoch is not None:
+            return
         options = self.options
         self.epoch = time.perf_counter() + epoch_unix - time.time()
         arrivals = list(
@@ -111,6 +117,10 @@ class Engine:
                 late_after_seconds=options.late_after_seconds,
             )
         )
+        # Thousands of parked users live as long as the test: a full collection that looks at them
+        # again and again stops the pacer for 100 ms and more.
+        gc.collect()
+        gc.freeze()
         self.greenlets = [
             gevent.spawn(self.pacer.run, iter(arrivals), self.epoch),
             gevent.spawn(self._flush_every_second),
@@ -141,6 +151,7 @@ class Engine:
     def stop(self) -> None:
         """End the test: nothing more is handed out, what was counted is written."""
         gevent.killall(self.greenlets)
+        gc.unfreeze()
         try:
             self.book.end()
         except RecordError as error:

@@ -1,0 +1,95 @@
+"""What a refusal costs: the shedder's 503 beside the cheapest 503 that ASGI allows, in process."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from random import Random
+
+from prometheus_client import CollectorRegistry
+
+from launchday import LoadSheddingMiddleware
+from launchday.admission.asgi import ASGIApp, Message, Receive, Scope, Send
+from launchday.admission.prometheus import PrometheusObserver
+
+ROUNDS = 31
+CALLS_PER_ROUND = 2000
+
+_BODY = b'{"status":503}'
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"14")]
+
+
+async def bare_503(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 503 with constant bytes: the floor."""
+    await send({"type": "http.response.start", "status": 503, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _BODY})
+
+
+async def bare_200(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 200 with constant bytes: what an admission is measured around."""
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _BODY})
+
+
+def saturated(observer: PrometheusObserver | None) -> ASGIApp:
+    """Return a shedder that refuses everything."""
+    shedder = LoadSheddingMiddleware(
+        bare_200, limit=1, queue_length=0, observer=observer, random=Random(1)
+    )
+    shedder.limiter.try_acquire()
+    return shedder
+
+
+def idle(observer: PrometheusObserver | None) -> ASGIApp:
+    """Return a shedder that admits everything."""
+    return LoadSheddingMiddleware(bare_200, limit=100, observer=observer, random=Random(1))
+
+
+async def microseconds_per_call(app: ASGIApp) -> float:
+    """Return the CPU time of one call, averaged over one round."""
+    headers = [(b"host", b"127.0.0.1"), (b"accept", b"*/*"), (b"user-agent", b"benchmark")]
+    scope: Scope = {"type": "http", "method": "GET", "path": "/v1/state", "headers": headers}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None: ...
+
+    started_at = time.process_time()
+    for _ in range(CALLS_PER_ROUND):
+        await app(scope, receive, send)
+    return (time.process_time() - started_at) / CALLS_PER_ROUND * 1e6
+
+
+async def measure() -> dict[str, float]:
+    """Return the median of each candidate; the candidates take turns in every round."""
+    apps: dict[str, Callable[[], ASGIApp]] = {
+        "bare 503": lambda: bare_503,
+        "refusal": lambda: saturated(None),
+        "refusal, with metrics": lambda: saturated(PrometheusObserver(CollectorRegistry())),
+        "bare 200": lambda: bare_200,
+        "admission": lambda: idle(None),
+        "admission, with metrics": lambda: idle(PrometheusObserver(CollectorRegistry())),
+    }
+    built = {name: build() for name, build in apps.items()}
+    rounds: dict[str, list[float]] = {name: [] for name in built}
+    for _ in range(ROUNDS):
+        for name, app in built.items():
+            rounds[name].append(await microseconds_per_call(app))
+    return {name: statistics.median(values) for name, values in rounds.items()}
+
+
+def main() -> None:
+    """Print the medians and what each adds to its floor."""
+    medians = asyncio.run(measure())
+    for name, value in medians.items():
+        floor = medians["bare 503" if "refusal" in name or "503" in name else "bare 200"]
+        line = f"{name:24} {value:7.2f} us  {value - floor:+7.2f} us  {value / floor:5.2f} x\n"
+        sys.stdout.write(line)
+
+
+if __name__ == "__main__":
+    main()

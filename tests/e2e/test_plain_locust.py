@@ -1,0 +1,147 @@
+"""The scenario under plain `locust`, without launchday around it: alone, web UI, master/worker."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from launchday.load.arrivals import schedule
+from launchday.load.curves import launch_day
+from launchday.record import Record, RunInfo, absorb_samples_line, read_lines
+from tests.e2e.support import ROOT, environment, somebody_elses_service, wait_for
+
+pytestmark = pytest.mark.e2e
+
+CURVE = launch_day(
+    baseline_rps=10,
+    multiple=4,
+    quiet_seconds=2,
+    rise_seconds=1,
+    peak_seconds=3,
+    decay_seconds=1,
+    tail_seconds=2,
+)
+SHORT = [
+    "--baseline-rps=10", "--multiple=4", "--quiet-seconds=2", "--rise-seconds=1",
+    "--peak-seconds=3", "--decay-seconds=1", "--tail-seconds=2", "--seed=7",
+]  # fmt: skip
+EXPECTED = len(list(schedule(CURVE, seed=7)))
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    with somebody_elses_service() as url:
+        yield url
+
+
+def locust(stack: ExitStack, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    file = str(ROOT / "locustfiles" / "launch_day.py")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", file, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+    def end() -> None:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+    stack.callback(end)
+    return process
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def read_samples(directory: Path) -> Record:
+    info = RunInfo("x", "launch_day", "", 0.0)
+    record = Record(directory, info, [], 0, {}, {}, [], [])
+    for path in directory.glob("samples-*.jsonl"):
+        for line in read_lines(path):
+            absorb_samples_line(record, line)
+    return record
+
+
+def test_alone_it_runs_its_schedule_says_what_it_kept_and_exits_with_0(
+    tmp_path: Path, service: str
+) -> None:
+    with ExitStack() as stack:
+        process = locust(stack, tmp_path, "--headless", "--host", service, *SHORT)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert f"launchday: {EXPECTED} arrivals:" in output
+    assert re.search(r"0 +\d+ +Aggregated|Aggregated +\d+", output)
+
+
+def test_master_and_two_workers_run_one_schedule_between_them(tmp_path: Path, service: str) -> None:
+    port = str(free_port())
+    with ExitStack() as stack:
+        common = ["--host", service, "--launchday-record", str(tmp_path), *SHORT]
+        bind = ["--master", "--headless", "--expect-workers", "2", "--master-bind-port", port]
+        master = locust(stack, tmp_path, *common, *bind)
+        workers = [
+            locust(stack, tmp_path, "--worker", "--master-port", port, "--master-host", "127.0.0.1")
+            for _ in range(2)
+        ]
+        output, _ = master.communicate(timeout=120)
+        for worker in workers:
+            worker.communicate(timeout=60)
+    assert master.returncode == 0, output
+    record = read_samples(tmp_path)
+    assert len(record.schedules) == record.finished_workers == 2
+    assert sum(s.expected_arrivals for s in record.schedules) == EXPECTED
+    assert sum(a.scheduled for a in record.arrivals.values()) == EXPECTED
+    assert record.schedules[0].epoch_unix == record.schedules[1].epoch_unix
+
+
+def test_the_web_ui_starts_it_with_other_parameters_and_stops_it(
+    tmp_path: Path, service: str
+) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with ExitStack() as stack:
+        arguments = ["--host", service, "--web-port", str(port), "--web-host", "127.0.0.1"]
+        arguments += ["--launchday-record", str(tmp_path)]
+        process = locust(stack, tmp_path, *arguments, *SHORT)
+        client = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=10))
+        wait_for(lambda: answers(client))
+        form = {"host": service, "baseline_rps": "20", "multiple": "4"}
+        assert client.post("/swarm", data=form).json()["success"]
+        wait_for(lambda: requests_so_far(client) > 5)
+        client.get("/stop")
+        wait_for(lambda: state(client) == "stopped")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert "launchday: " in output
+    record = read_samples(tmp_path)
+    assert [schedule.points[0][1] for schedule in record.schedules] == [20.0]
+    assert record.complete
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def requests_so_far(client: httpx.Client) -> int:
+    return int(client.get("/stats/requests").json()["stats"][-1]["num_requests"])
+
+
+def state(client: httpx.Client) -> str:
+    return str(client.get("/stats/requests").json()["state"])
