@@ -168,7 +168,7 @@ def plan_command(runs: tuple[Path, ...], forecast: str, zones: int, as_json: boo
     capacity = model.fit(measured)
     if capacity is None:
         raise PreflightError(
-            "these records prove no capacity: in no window of 5 s, faults and ramps left out, was "
+            "these records prove no capacity: in no window of 3 s, faults and ramps left out, was "
             f"the p99 of admitted within {objective * 1000:.0f} ms with all that was offered good"
         )
     try:

@@ -146,7 +146,7 @@ def print_plan(
     if measured.left_out:
         first = measured.left_out[0]
         console.print(
-            f"  - {len(measured.left_out)} windows were left out, the first: {first.reason}.",
+            f"  - {len(measured.left_out)} stretches were left out, the first: {first.reason}.",
             markup=False,
             highlight=False,
         )

@@ -226,3 +226,16 @@ def test_without_the_shedder_everybody_waits_and_there_are_no_shed_metrics(start
     assert {answer.status_code for answer in answers} == {200}
     with pytest.raises(KeyError):
         target.metric("shed_limit")
+
+
+def test_a_client_that_leaves_before_its_body_is_complete_is_no_error_of_ours(
+    start: Any, eventually: Any
+) -> None:
+    target = start("target_service")
+    head = b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n"
+    with socket.create_connection(("127.0.0.1", target.port)) as client:
+        client.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        eventually(lambda: target.metric("shed_inflight", **{"class": "critical"}) == 1)
+    eventually(lambda: target.metric("shed_inflight", **{"class": "critical"}) == 0)
+    assert target.http.get("/healthz").status_code == 200
+    assert "Traceback" not in target.log.read_text()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from launchday import timeline
 from launchday.record import Record, Schedule
 
-WINDOW_SECONDS = 5
+WINDOW_SECONDS = 3
 _WARM_UP_SECONDS = 2
 _KEPT_SHARE = 0.98
 
@@ -47,11 +48,10 @@ class Measurements:
 
 
 def measure(records: Iterable[Record], objective_seconds: float) -> Measurements:
-    """Cut each record into windows of 5 s.
+    """Cut each record into windows of 3 s in which nothing changed.
 
-    Left out: the first 2 s, seconds in which the planned rate changes by more than a tenth within
-    the window, windows with an injected fault, and windows in which the generator did not keep
-    98 % of its schedule.
+    Left out: the first 2 s, seconds in which the planned rate changes by more than a tenth, seconds
+    with an injected fault, and windows in which the generator did not keep 98 % of its schedule.
     """
     points: list[Point] = []
     left_out: list[LeftOut] = []
@@ -59,12 +59,7 @@ def measure(records: Iterable[Record], objective_seconds: float) -> Measurements
         if record.schedule is None:
             left_out.append(LeftOut(record.info.run_id, "it made no request"))
             continue
-        for start in range(
-            _WARM_UP_SECONDS,
-            int(record.schedule.duration_seconds) - WINDOW_SECONDS + 1,
-            WINDOW_SECONDS,
-        ):
-            found = _point(record, record.schedule, start)
+        for found in _windows(record, record.schedule):
             if isinstance(found, Point):
                 points.append(found)
             else:
@@ -72,30 +67,38 @@ def measure(records: Iterable[Record], objective_seconds: float) -> Measurements
     return Measurements(tuple(points), tuple(left_out), objective_seconds)
 
 
-def _point(record: Record, schedule: Schedule, start: int) -> Point | LeftOut:
-    end = start + WINDOW_SECONDS
+def _windows(record: Record, schedule: Schedule) -> Iterator[Point | LeftOut]:
+    seconds = range(int(schedule.duration_seconds))
+    for reason, group in groupby(seconds, key=lambda s: _why_not(record, schedule, s)):
+        stretch = list(group)
+        if reason is not None:
+            yield LeftOut(record.info.run_id, f"seconds {stretch[0]}-{stretch[-1] + 1}: {reason}")
+            continue
+        last_start = stretch[-1] + 1 - WINDOW_SECONDS
+        for start in range(stretch[0], last_start + 1, WINDOW_SECONDS):
+            yield _point(record, start, start + WINDOW_SECONDS)
+
+
+def _why_not(record: Record, schedule: Schedule, second: int) -> str | None:
+    if second < _WARM_UP_SECONDS:
+        return "warm-up"
+    rates = timeline.rate_at(schedule, second), timeline.rate_at(schedule, second + 1)
+    if max(rates) > 1.1 * min(rates):
+        return "the planned rate changed"
+    for words, start, end in timeline.fault_spans(record):
+        if start < second + 1 and (end is None or end > second):
+            return f"fault active ({words})"
+    return None
+
+
+def _point(record: Record, start: int, end: int) -> Point | LeftOut:
     window = timeline.window(record, start, end)
     p99 = window.admitted.quantile(0.99)
-    reason = _why_not(record, schedule, start, end)
-    if reason is None and p99 is None:
-        reason = "nothing was admitted"
-    if reason is not None or p99 is None:
-        return LeftOut(record.info.run_id, f"seconds {start}-{end}: {reason}")
+    arrivals = [a for s, a in record.arrivals.items() if start <= s < end]
+    in_time = sum(a.started - a.late for a in arrivals)
+    if in_time < _KEPT_SHARE * sum(a.scheduled for a in arrivals) or p99 is None:
+        why = "nothing was admitted" if p99 is None else "the generator did not keep its schedule"
+        return LeftOut(record.info.run_id, f"seconds {start}-{end}: {why}")
     return Point(
         record.info.run_id, start, window.rate(window.offered), window.rate(window.goodput), p99
     )
-
-
-def _why_not(record: Record, schedule: Schedule, start: int, end: int) -> str | None:
-    rates = [timeline.rate_at(schedule, t) for t in range(start, end + 1)]
-    if max(rates) > 1.1 * min(rates):
-        return "the planned rate changed"
-    for words, fault_start, fault_end in timeline.fault_spans(record):
-        if fault_start < end and (fault_end is None or fault_end > start):
-            return f"fault active ({words})"
-    arrivals = [a for s, a in record.arrivals.items() if start <= s < end]
-    scheduled = sum(a.scheduled for a in arrivals)
-    in_time = sum(a.started - a.late for a in arrivals)
-    if in_time < _KEPT_SHARE * scheduled or not scheduled:
-        return "the generator did not keep its schedule"
-    return None

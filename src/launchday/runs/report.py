@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -113,7 +114,7 @@ def _endpoints(record: Record) -> list[dict[str, Any]]:
 
 
 def _data(record: Record, schedule: Schedule, verdict: Verdict) -> dict[str, Any]:
-    seconds = timeline.by_second(record)[: int(schedule.duration_seconds) + 1]
+    seconds = timeline.by_second(record)[: math.ceil(schedule.duration_seconds)]
     return {
         "second": list(range(len(seconds))),
         "offered": [w.offered for w in seconds],

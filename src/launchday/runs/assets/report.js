@@ -27,7 +27,7 @@ function bands(run) {
           ctx.lineTo(at(start), top + height);
           ctx.stroke();
           const room = at(end) - at(start);
-          if (ctx.measureText(name).width < room) ctx.fillText(name, at(start) + 4, top + 12 * devicePixelRatio);
+          if (ctx.measureText(name).width + 8 * devicePixelRatio < room) ctx.fillText(name, at(start) + 4, top + 12 * devicePixelRatio);
         }
         ctx.restore();
       },
