@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def test_a_surge_with_a_fault_from_start_to_report(tmp_path: Path) -> None:
 
     if sys.platform == "linux":
         assert processes_mentioning(str(path)) == []
+
+
+@pytest.mark.skipif("TOXIPROXY_SERVER" not in os.environ, reason="no $TOXIPROXY_SERVER")
+def test_a_real_toxiproxy_server_on_the_path_is_used_and_named(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "toxiproxy-server").symlink_to(os.environ["TOXIPROXY_SERVER"])
+    experiment = tmp_path / "short.py"
+    experiment.write_text(EXPERIMENT.format(duration_seconds=2))
+    arguments = ["--local", "--experiment", str(experiment), "--runs", str(tmp_path / "runs")]
+    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    done = launchday("run", "launch_day", *arguments, *SHORT, PATH=path)
+    assert "toxiproxy-server from PATH" in done.stdout
+    assert "version 2." in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    record = read_record(run)
+    assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
+    assert record.faults[2]["effect"] is True
 
 
 def assert_the_ledger_closes(record: Record) -> None:
