@@ -20,7 +20,7 @@ from launchday.load import RateCurve, launch_day
 from launchday.load.locust_user import ArrivalUser, SurgeShape
 
 PARAMETERS = {
-    "baseline_rps": (90.0, "arrivals per second on a quiet evening"),
+    "baseline_rps": (73.0, "arrivals per second on a quiet evening"),
     "multiple": (10.0, "peak over baseline"),
     "quiet_seconds": (10.0, "before the announcement"),
     "rise_seconds": (3.0, "from baseline to peak"),

@@ -29,11 +29,8 @@ from launchday.settings import Settings, load_settings, toxiproxy_url
 SCENARIOS = Path("locustfiles")
 EXPERIMENTS = Path("chaos")
 # What two cores can do, generator included: 8 slots of 50 ms serve 160 requests per second, and
-# 730 arrivals make 803 requests, 5 times that. A permit is also held while the gateway is awaited
-# (0.2 s for one request in eleven when it is slow), hence half as many permits again as slots.
+# the 730 arrivals per second at the peak of launch_day make 803 requests, 5 times that.
 _DEMO_SLOTS = 8
-_DEMO_SHED_LIMIT = 12
-_DEMO_ARRIVALS = {"baseline_rps": "73", "multiple": "10"}
 _RUN_ARGUMENT = click.argument("run_directory", type=click.Path(path_type=Path, file_okay=False))
 
 
@@ -101,16 +98,15 @@ def demo_command(experiment: str, runs: Path | None) -> int:
     results = []
     for shedding in (False, True):
         title = f"{'with' if shedding else 'without'} load shedding"
-        stack = replace(
-            _local_stack(settings, shedding), slots=_DEMO_SLOTS, shed_limit=_DEMO_SHED_LIMIT
-        )
-        session = _session(settings, "launch_day", stack, experiment, dict(_DEMO_ARRIVALS))
+        stack = replace(_local_stack(settings, shedding), slots=_DEMO_SLOTS, shed_limit=None)
+        session = _session(settings, "launch_day", stack, experiment, {})
         results.append(_run(replace(session, title=title), console, stop))
         if results[-1].error:
             return _show_result(console, results[-1])
     where = _write_comparison("Launch day, without and with load shedding", results)
     summaries = [s for r in results if (s := summarise(r.record, r.verdict))]
     terminal.print_side_by_side(console, summaries)
+    terminal.print_toxiproxy(console, results[-1].record.info)
     for result in results:
         terminal.print_verdict(console, result.verdict, result.record.info.title)
     terminal.print_where(console, "\nReport, both runs side by side", where)
@@ -255,9 +251,7 @@ def _run(session: Session, console: Console, stop: Stop) -> Result:
 
 
 def _show_result(console: Console, result: Result) -> int:
-    if result.record.info.toxiproxy:
-        words = f"Toxiproxy: {result.record.info.toxiproxy}"
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
+    terminal.print_toxiproxy(console, result.record.info)
     terminal.print_verdict(console, result.verdict, result.record.info.title)
     terminal.print_where(console, "Report", (result.record.path / REPORT_FILE).resolve())
     if result.error:

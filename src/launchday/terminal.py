@@ -16,6 +16,7 @@ from rich.text import Text
 from launchday.capacity.measurements import Measurements
 from launchday.capacity.model import Capacity
 from launchday.capacity.plan import UTILISATION, Forecast, Plan
+from launchday.record import RunInfo
 from launchday.runs.compare import Summary, side_by_side
 from launchday.runs.progress import Progress
 from launchday.runs.verdict import Verdict, VerdictOutcome
@@ -105,6 +106,13 @@ def print_verdict(console: Console, verdict: Verdict, title: str) -> None:
     )
     for reason in verdict.reasons:
         console.print(f"  - {reason}", markup=False, highlight=False)
+
+
+def print_toxiproxy(console: Console, info: RunInfo) -> None:
+    """Which server injected the faults, if any did."""
+    if info.toxiproxy:
+        words = f"Faults were injected by Toxiproxy: {info.toxiproxy}"
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_where(console: Console, what: str, path: Path) -> None:

@@ -177,7 +177,7 @@ def test_capacity_and_label_sets_are_exported_from_the_start(start: Any) -> None
     assert samples["car_capacity_rps", ()] == 400
     assert samples["car_slots", ()] == 8
     assert samples["car_slots_busy", ()] == samples["car_slots_waiting", ()] == 0
-    assert samples["shed_limit", ()] == 10
+    assert samples["shed_limit", ()] == 12
     for outcome in ("done", "pending", "replayed"):
         assert samples["car_commands_total", (outcome,)] == 0
     for outcome in ("created", "replayed", "conflict"):

@@ -27,7 +27,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_have_a_capacity_of_400_rps_and_a_limit_of_24() -> None:
     settings = read(TargetSettings)
     assert settings.capacity_rps == 400
-    assert settings.effective_shed_limit == 24
+    assert settings.effective_shed_limit == 30
     assert (settings.port, settings.metrics_port, settings.shedding) == (8000, 9100, "on")
     assert read(GatewaySettings).port == 8001
 
@@ -91,8 +91,8 @@ def test_plain_urls_get_their_async_driver(
 def test_the_limit_is_a_fifth_above_the_slots_and_at_least_two(slots: int) -> None:
     limit = TargetSettings(slots=slots).effective_shed_limit
     assert limit >= slots + 2
-    assert limit >= 1.2 * slots
-    assert limit <= max(1.2 * slots + 1, slots + 2)
+    assert limit >= 1.5 * slots
+    assert limit <= max(1.5 * slots + 1, slots + 2)
 
 
 def test_unknown_names_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def _check_points(points: tuple[tuple[float, float], ...]) -> None:
 
 def launch_day(
     *,
-    baseline_rps: float = 90.0,
+    baseline_rps: float = 73.0,
     multiple: float = 10.0,
     quiet_seconds: float = 10.0,
     rise_seconds: float = 3.0,
