@@ -5,7 +5,7 @@ PYTHON ?= python3
 export PYTHON
 
 help: ## what there is
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
 
 setup: ## the environment to run launchday (.venv)
 	@bootstrap/setup.sh requirements.lock

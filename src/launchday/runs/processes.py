@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from launchday.errors import PreflightError
 from launchday.runs import leash
 from launchday.runs.stop import Stop
 
+_OPEN_FILES = 10_240  # as many as macOS gives without a change to the system
 _STOP_SECONDS = leash.GRACE_SECONDS + 3.0
 
 
@@ -100,6 +102,7 @@ class Processes:
             stop.wait(0.1)
 
     def __enter__(self) -> Processes:
+        _allow_open_files()
         return self
 
     def __exit__(
@@ -110,6 +113,17 @@ class Processes:
     ) -> None:
         for child in reversed(self.children):
             child.stop()
+
+
+def _allow_open_files() -> None:
+    """Raise this process's soft limit of open files; children inherit it.
+
+    A surge opens more connections than the 1024 (Linux) or 256 (macOS) that a shell allows.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def free_port(wanted: int, purpose: str, setting: str) -> int:
