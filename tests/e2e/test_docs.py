@@ -1,0 +1,64 @@
+"""docs/your-own-service.md: its files are run as they stand on the page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launchday.chaos.toxiproxy import Toxiproxy
+from launchday.record import read_record
+from launchday.timeline import window
+from tests.e2e.support import ROOT, environment, launchday, somebody_elses_service
+
+pytestmark = pytest.mark.e2e
+
+SCENARIO, EXPERIMENT, SHEDDER = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "your-own-service.md").read_text(), re.DOTALL
+)
+
+
+def test_the_scenario_and_the_experiment_run_against_a_service_that_knows_nothing_of_us(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shop.py").write_text(SCENARIO)
+    (tmp_path / "slow_stock.py").write_text(EXPERIMENT)
+    embedded = subprocess.Popen(
+        [sys.executable, "-m", "launchday.chaos.embedded", "--port", "0"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert embedded.stdout is not None
+    url = embedded.stdout.readline().split("listening on ")[1].strip()
+    try:
+        with somebody_elses_service() as target, somebody_elses_service() as stock:
+            toxiproxy = Toxiproxy(url)
+            toxiproxy.create_proxy("stock", "127.0.0.1:0", stock.removeprefix("http://"))
+            done = launchday(
+                *("run", str(tmp_path / "shop.py"), "--target", target),
+                *("--experiment", str(tmp_path / "slow_stock.py"), "--runs", str(tmp_path / "r")),
+                TOXIPROXY_URL=url,
+            )
+            assert toxiproxy.proxies()["stock"].toxics == ()
+            toxiproxy.close()
+    finally:
+        embedded.terminate()
+        embedded.wait()
+        embedded.stdout.close()
+    # A busy machine may make it inconclusive, and only the generator can be the reason.
+    assert done.returncode == 0 or "in time" in done.stdout, done.stdout + done.stderr
+    (path,) = (tmp_path / "r").iterdir()
+    record = read_record(path)
+    assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
+    assert record.faults[2]["effect"] is True
+    assert {key[1] for key in record.cells} == {"look", "order"}
+    assert window(record, 0, 100).goodput > 100
+
+
+def test_the_shedder_with_metrics_runs() -> None:
+    code = SHEDDER.replace("port=9100", "port=0") + "\napp.build_middleware_stack()\n"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
