@@ -76,20 +76,23 @@ class CommandDispatcher:
         """Send a command once and wait for the car, but only so long.
 
         Raises DependencyFailed when the gateway refuses or fails, or when too many commands are
-        on their way; CommandIdReused when the id belongs to another command.
+        on their way; CommandIdReused when the id belongs to another command. A promise that the
+        database does not take is given all the same: the gateway may have the command already,
+        so that nobody can take it back.
         """
         known = self._on_their_way.get(command_id)
         delivery = known or self._start(command_id, vin, command)
         if (delivery.vin, delivery.command) != (vin, command):
             raise CommandIdReused
         await asyncio.wait({delivery.task}, timeout=self._patience_seconds)
-        if delivery.task.done():
-            answer = delivery.task.result()
-            return CommandAnswer(answer.state, answer.replayed or known is not None)
-        # From here on a failure is tried again: the client is about to be told so.
-        delivery.promised = True
-        await self._storage.record_command(command_id, vin, command, "pending")
-        return CommandAnswer("pending", replayed=known is not None)
+        if not delivery.task.done():
+            # From here on a failure is tried again: the client is about to be told so.
+            delivery.promised = True
+            await self._record(delivery, "pending")
+        if not delivery.task.done():
+            return CommandAnswer("pending", replayed=known is not None)
+        answer = delivery.task.result()
+        return CommandAnswer(answer.state, answer.replayed or known is not None)
 
     def _start(self, command_id: str, vin: str, command: str) -> _Delivery:
         if len(self._on_their_way) >= self._limit:
@@ -145,7 +148,7 @@ class CommandDispatcher:
                 delivery.command_id, delivery.vin, delivery.command, state
             )
         except DependencyFailed:
-            # The car has answered, and that is what the client asked.
+            # What became of the command, the client hears from the answer, not from the database.
             logger.warning("command %s is %s but not recorded", delivery.command_id, state)
 
     async def close(self) -> None:

@@ -7,8 +7,14 @@ import pytest
 
 from launchday.errors import RecordError
 from launchday.outcomes import Outcome, outcome_of
-from launchday.record import AppendLog, create_run_directory, read_lines, read_record
-from launchday.timeline import by_second, kept_share, peak_span, quiet_span, window
+from launchday.record import (
+    AppendLog,
+    Schedule,
+    create_run_directory,
+    read_lines,
+    read_record,
+)
+from launchday.timeline import by_second, kept_share, peak_seconds, quiet_seconds, whole
 from tests.records import collapsing, write_record
 
 
@@ -17,20 +23,20 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert record.complete
     assert record.schedule is not None
     assert record.schedule.phases[2].name == "peak"
-    whole = window(record, 0, 100)
-    assert whole.offered == sum(w.offered for w in by_second(record))
-    assert whole.answers_503 == whole.with_retry_after == whole.shed > 0
+    everything = whole(record)
+    assert everything.offered == sum(w.offered for w in by_second(record))
+    assert everything.answers_503 == everything.with_retry_after == everything.shed > 0
     assert kept_share(record) == 1.0
 
 
 def test_a_torn_last_line_is_passed_over_and_the_rest_is_kept(tmp_path: Path) -> None:
     path = write_record(tmp_path / "run", seconds=20)
-    before = window(read_record(path), 0, 100).offered
+    before = whole(read_record(path)).offered
     with (path / "samples-0.jsonl").open("a") as file:
         file.write('{"kind": "samples", "cel')
     record = read_record(path)
     assert not record.complete
-    assert window(record, 0, 100).offered == before
+    assert whole(record).offered == before
 
 
 def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -70,10 +76,35 @@ def test_a_run_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def test_peak_and_quiet_are_read_off_the_plan(tmp_path: Path) -> None:
-    schedule = read_record(write_record(tmp_path / "run", collapsing)).schedule
-    assert schedule is not None
-    assert quiet_span(schedule) == (1, 10)
-    assert peak_span(schedule) == (11, 31)
+    record = read_record(write_record(tmp_path / "run", collapsing))
+    assert record.schedule is not None
+    assert quiet_seconds(record, record.schedule) == range(1, 10)
+    assert peak_seconds(record.schedule) == list(range(11, 31))
+
+
+def test_two_stepped_peaks_are_both_peak_and_the_valley_between_is_not() -> None:
+    points = ((0, 10), (8, 10), (8, 100), (12, 100), (12, 10), (22, 10), (22, 100), (26, 100))
+    schedule = Schedule(0.0, 26.0, (), points, 1, 1, 1.0, 0.01)
+    assert peak_seconds(schedule) == [8, 9, 10, 11, 22, 23, 24, 25]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("samples-0.jsonl", '{"kind": "samples"}'),
+        ("samples-0.jsonl", "3"),
+        ("samples-0.jsonl", '{"kind": "schedule"}'),
+        ("faults.jsonl", "[]"),
+        ("faults.jsonl", '{"link": "x"}'),
+        ("metrics.jsonl", '{"x": 1}'),
+        ("run.json", "[]"),
+    ],
+)
+def test_a_damaged_record_is_one_sentence(tmp_path: Path, name: str, line: str) -> None:
+    path = write_record(tmp_path / "run")
+    (path / name).write_text(line + "\n")
+    with pytest.raises(RecordError, match="damaged"):
+        read_record(path)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +120,7 @@ def test_peak_and_quiet_are_read_off_the_plan(tmp_path: Path) -> None:
         (500, None, False, 0.1, Outcome.SERVER_ERROR),
         (429, None, True, 0.1, Outcome.THROTTLED),
         (404, None, False, 0.1, Outcome.CLIENT_ERROR),
+        (302, None, False, 0.1, Outcome.CLIENT_ERROR),
     ],
 )
 def test_outcomes_tell_the_causes_of_a_503_apart(

@@ -45,11 +45,29 @@ def test_the_environment_beats_the_file_for_one_nested_key(monkeypatch: pytest.M
         ("[local]\ntarget_port = 70000\n", r"local.target_port .* is 70000"),
         ("[local]\nslots = 'many'\n", r"local.slots .* is 'many'"),
         ("[local\n", r"launchday.toml is no valid TOML"),
+        ("a = '\x00'\n", r"launchday.toml is no valid TOML"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(text: str, words: str) -> None:
     write(text)
     with pytest.raises(SettingsError, match=words):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["LAUNCHDAY_RULES", "LAUNCHDAY_TARGET__YOURS", "LAUNCHDAY_SCENARIO"]
+)
+def test_a_variable_that_cannot_be_read_is_one_sentence(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(SettingsError):
+        load_settings()
+
+
+def test_bytes_that_are_no_text_are_one_sentence() -> None:
+    Path("launchday.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="no valid TOML"):
         load_settings()
 
 
@@ -63,6 +81,12 @@ def test_toxiproxy_url_comes_from_the_environment_first(monkeypatch: pytest.Monk
     assert toxiproxy_url(load_settings()) == "http://127.0.0.1:1"
     monkeypatch.setenv("TOXIPROXY_URL", "http://127.0.0.1:2")
     assert toxiproxy_url(load_settings()) == "http://127.0.0.1:2"
+
+
+def test_a_toxiproxy_url_without_a_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOXIPROXY_URL", "http://")
+    with pytest.raises(SettingsError, match="TOXIPROXY_URL is"):
+        toxiproxy_url(load_settings())
 
 
 def test_a_toxiproxy_url_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+import traceback
+from typing import NoReturn
 
 from launchday.errors import LaunchdayError
 
@@ -28,12 +31,19 @@ def main() -> None:
         # click's own errors (unknown option, missing argument) know how to show themselves.
         show = getattr(error, "show", None)
         if show is None:
-            raise
+            _fail(f"a defect of launchday, please report it with {_written_down(error)}")
         show()
         sys.exit(2)
     sys.exit(code or 0)
 
 
-def _fail(words: str, code: int = 2) -> None:
+def _written_down(error: Exception) -> str:
+    """Where the traceback is: a user never sees one, whoever mends it needs it."""
+    with tempfile.NamedTemporaryFile("w", prefix="launchday-", suffix=".txt", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    return file.name
+
+
+def _fail(words: str, code: int = 2) -> NoReturn:
     sys.stderr.write(f"launchday: {words}\n")
     sys.exit(code)

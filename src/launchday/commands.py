@@ -16,9 +16,10 @@ from launchday.capacity import measurements, model
 from launchday.capacity import plan as planning
 from launchday.chaos.experiment import load_experiment
 from launchday.errors import PreflightError, SettingsError
+from launchday.load.generator import check_parameters
 from launchday.record import COMPARISON_FILE, REPORT_FILE, Rules, read_record, write_atomically
 from launchday.runs import conclude
-from launchday.runs.compare import summarise
+from launchday.runs.compare import distinct, summarise
 from launchday.runs.preflight import find_scenario
 from launchday.runs.report import render_comparison
 from launchday.runs.session import Result, Session, Target, run
@@ -68,6 +69,10 @@ def run_command(
     Exit code: 0 held, 1 breached, 2 inconclusive or could not run, 3 not steady before the fault,
     4 a fault had no effect, 5 a fault could not be undone, 130 or 143 interrupted.
     """
+    if local and (target or metrics):
+        raise SettingsError("--local brings its own target: leave out --target and --metrics")
+    if not local and not shedding:
+        raise SettingsError("--no-shedding is about the reference backend: it needs --local")
     settings = _settings(runs)
     session = _session(
         settings,
@@ -144,7 +149,7 @@ def compare_command(runs: tuple[Path, ...], output: str) -> None:
     """Put two or more old records side by side."""
     results = [Result(*conclude.judge_record(path)) for path in runs]
     console = Console()
-    summaries = [s for r in results if (s := summarise(r.record, r.verdict))]
+    summaries = distinct([s for r in results if (s := summarise(r.record, r.verdict))])
     terminal.print_side_by_side(console, summaries)
     text = render_comparison("Side by side", [(r.record, r.verdict) for r in results])
     write_atomically(Path(output), text)
@@ -160,7 +165,10 @@ def plan_command(runs: tuple[Path, ...], forecast: str, zones: int, as_json: boo
     """How many replicas the forecast needs, from the records of runs against ONE replica."""
     records = [read_record(path) for path in runs]
     objective = records[0].info.rules.objective_seconds
-    measured = measurements.measure(records, objective)
+    try:
+        measured = measurements.measure(records, objective)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     capacity = model.fit(measured)
     if capacity is None:
         raise PreflightError(
@@ -200,6 +208,16 @@ def _parameters(given: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _rules(settings: Settings) -> Rules:
+    rules, patience = settings.rules, settings.run.request_timeout_seconds
+    if rules.objective_seconds >= patience:
+        raise SettingsError(
+            f"rules.objective_seconds is {rules.objective_seconds:g}: it must be below "
+            f"run.request_timeout_seconds ({patience:g}), or clients give up before it is missed"
+        )
+    return Rules(**rules.model_dump())
+
+
 def _target(settings: Settings, url: str | None, metrics: str | None) -> Target:
     target = settings.target
     chosen = url or target.url
@@ -228,19 +246,19 @@ def _session(
     parameters: dict[str, str],
 ) -> Session:
     path = find_scenario(scenario, SCENARIOS)
-    from_file = {k: str(v) for k, v in settings.scenario.get(path.stem, {}).items()}
+    parameters = {k: str(v) for k, v in settings.scenario.get(path.stem, {}).items()} | parameters
+    check_parameters(parameters)
     return Session(
         title=path.stem,
         scenario=path,
         target=target,
         directory=settings.run.directory,
         experiment=load_experiment(experiment, EXPERIMENTS) if experiment else None,
-        rules=Rules(**settings.rules.model_dump()),
+        rules=_rules(settings),
         seed=settings.run.seed,
         request_timeout_seconds=settings.run.request_timeout_seconds,
         late_after_seconds=settings.run.late_after_seconds,
-        parameters=from_file | parameters,
-        settings=settings.model_dump(mode="json"),
+        parameters=parameters,
     )
 
 

@@ -8,13 +8,14 @@ from enum import StrEnum
 class Outcome(StrEnum):
     """The outcome of one request, as its client sees it."""
 
-    OK = "ok"  # 2xx (or 3xx) within the objective
+    OK = "ok"  # 2xx within the objective
     SLOW = "slow"  # 2xx, later than the objective
     SHED = "shed"  # 503, the service refused because it is overloaded
     MAINTENANCE = "maintenance"  # 503, announced
     DEPENDENCY = "dependency"  # 503, something behind the service failed
     THROTTLED = "throttled"  # 429
-    CLIENT_ERROR = "client_error"  # other 4xx
+    CLIENT_ERROR = "client_error"  # other 4xx, and 3xx: redirects are not followed
+    INVALID = "invalid"  # 2xx, but the scenario found the answer wrong
     SERVER_ERROR = "server_error"  # other 5xx
     TIMEOUT = "timeout"  # no answer within the client's patience
     CONNECTION = "connection"  # refused, reset, closed half-way
@@ -23,7 +24,16 @@ class Outcome(StrEnum):
 REFUSED = frozenset({Outcome.SHED, Outcome.MAINTENANCE, Outcome.THROTTLED})
 """Turned away at the door: their latency says nothing about the admitted ones."""
 
-ERRORS = frozenset({Outcome.DEPENDENCY, Outcome.SERVER_ERROR, Outcome.TIMEOUT, Outcome.CONNECTION})
+ERRORS = frozenset(
+    {
+        Outcome.DEPENDENCY,
+        Outcome.SERVER_ERROR,
+        Outcome.CLIENT_ERROR,
+        Outcome.INVALID,
+        Outcome.TIMEOUT,
+        Outcome.CONNECTION,
+    }
+)
 """What an owner experiences as broken."""
 
 _DEPENDENCY_REASONS = frozenset({"dependency"})
@@ -49,7 +59,7 @@ def outcome_of(
         return Outcome.THROTTLED
     if status >= 500:
         return Outcome.SERVER_ERROR
-    if status >= 400:
+    if status >= 300:
         return Outcome.CLIENT_ERROR
     return Outcome.OK if latency_seconds <= objective_seconds else Outcome.SLOW
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from launchday.errors import RecordError
 from launchday.histogram import LogHistogram
+from launchday.rate_curve import Phase, RateCurve
 
 SCHEMA = 1
 RUN_FILE = "run.json"
@@ -75,15 +76,6 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A named part of a schedule, in seconds from its start."""
-
-    name: str
-    start_seconds: float
-    end_seconds: float
-
-
-@dataclass(frozen=True)
 class Schedule:
     """What the generator intended: written by each worker before its first arrival.
 
@@ -99,6 +91,11 @@ class Schedule:
     seed: int
     request_timeout_seconds: float
     late_after_seconds: float
+
+    @property
+    def curve(self) -> RateCurve:
+        """The planned rate of arrivals."""
+        return RateCurve(self.points, self.phases)
 
 
 @dataclass
@@ -159,6 +156,8 @@ class Record:
     arrivals: dict[int, Arrivals]
     faults: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
+    crashes: int = 0
+    crash_words: list[str] = field(default_factory=list)
 
     @property
     def schedule(self) -> Schedule | None:
@@ -202,8 +201,7 @@ class AppendLog:
 
 def _cannot_write(path: Path, error: OSError) -> RecordError:
     return RecordError(
-        f"cannot write {path}: {error.strerror}; "
-        "free some space or choose another directory with --runs"
+        f"cannot write {path}: {error.strerror}; free some space or choose another directory"
     )
 
 
@@ -262,6 +260,8 @@ def read_run_info(path: Path) -> RunInfo:
         raise RecordError(
             f"{path} is no run directory: no readable {RUN_FILE} ({error})"
         ) from error
+    if not isinstance(data, dict):
+        raise RecordError(f"{path / RUN_FILE} is damaged: no JSON object")
     if data.get("schema") != SCHEMA:
         raise RecordError(
             f"{path} has record schema {data.get('schema')!r}; this launchday reads {SCHEMA}"
@@ -269,7 +269,7 @@ def read_run_info(path: Path) -> RunInfo:
     try:
         rules = Rules(**data.pop("rules"))
         return RunInfo(**{**data, "rules": rules, "argv": tuple(data["argv"])})
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise RecordError(f"{path / RUN_FILE} is damaged: {error}") from error
 
 
@@ -280,20 +280,41 @@ def read_record(path: Path) -> Record:
         RecordError: it is no run directory, or a log is damaged before its last line.
     """
     record = Record(path, read_run_info(path), [], 0, {}, {}, [], [])
-    for samples in sorted(path.glob(SAMPLES_GLOB)):
-        for line in read_lines(samples):
-            absorb_samples_line(record, line)
-    record.faults = list(read_lines(path / FAULTS_FILE))
-    record.metrics = list(read_lines(path / METRICS_FILE))
+    try:
+        for samples in sorted(path.glob(SAMPLES_GLOB)):
+            for line in read_lines(samples):
+                absorb_samples_line(record, line)
+        record.faults = [_with(f, "event", "unix") for f in read_lines(path / FAULTS_FILE)]
+        record.metrics = [_with(m, "unix", "values") for m in read_lines(path / METRICS_FILE)]
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     return record
+
+
+def _with(line: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The line, if it is an object with these keys.
+
+    Raises:
+        TypeError, KeyError: it is not.
+    """
+    for key in keys:
+        _ = line[key]
+    return line
 
 
 def absorb_samples_line(record: Record, line: Mapping[str, Any]) -> None:
     """Add one line of a samples log to what `record` holds."""
     if line["kind"] == "schedule":
-        record.schedules.append(schedule_from_json(line))
+        schedule = schedule_from_json(line)
+        _ = schedule.curve  # a curve that makes no sense is found here
+        record.schedules.append(schedule)
     elif line["kind"] == "end":
         record.finished_workers += 1
+        record.crashes += line["crashes"]
+    elif line["kind"] == "crash":
+        record.crash_words.append(line["words"])
     else:
         for row in line["cells"]:
             key = (row["second"], row["endpoint"], row["class"], row["outcome"])

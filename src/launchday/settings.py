@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from launchday.errors import SettingsError
 
@@ -65,14 +67,16 @@ class RunSettings(_Table):
 
 
 class LocalSettings(_Table):
-    """The reference backend that `--local` and `launchday demo` start. Port 0: any free one."""
+    """The reference backend that `--local` starts; port 0 is any free one.
+
+    `launchday demo` has its own slots and limit, so that its picture fits two cores.
+    """
 
     target_port: Port = 0
     gateway_port: Port = 0
     slots: Annotated[int, Field(ge=1, le=10_000)] = 20
     service_mean_seconds: Positive = 0.05
     service_cv: Annotated[float, Field(ge=0, le=10)] = 0.5
-    fleet_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     shed_limit: Annotated[int, Field(ge=1)] | None = None
     database_url: str | None = None
     """SQLite in the run directory if not given."""
@@ -114,8 +118,10 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**flags)
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{SETTINGS_FILE} is no valid TOML: {error}") from error
+    except UnreadableVariable as error:
+        raise SettingsError(f"in the environment (LAUNCHDAY_…): {error}") from error
 
 
 def _sentence(error: ValidationError) -> str:
@@ -127,7 +133,7 @@ def _sentence(error: ValidationError) -> str:
         known = _known_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], known, 1)
         hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
-        return f"unknown setting {name} in {SETTINGS_FILE}; {hint}"
+        return f"unknown setting {name} in {SETTINGS_FILE} or the environment; {hint}"
     if problem["type"].startswith("value_error"):
         return f"{name}: {problem['msg']}"
     return f"setting {name} in {source} is {problem['input']!r}: {problem['msg'].lower()}"
@@ -148,7 +154,7 @@ def toxiproxy_url(settings: Settings) -> str | None:
     """
     from_environment = os.environ.get("TOXIPROXY_URL")
     url = from_environment or settings.run.toxiproxy_url
-    if url and not url.startswith(("http://", "https://")):
+    if url and not re.match(r"https?://[^/\s]", url):
         source = "TOXIPROXY_URL" if from_environment else "run.toxiproxy_url"
         raise SettingsError(f"{source} is {url!r}; it must begin with http:// or https://")
     return url

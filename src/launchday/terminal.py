@@ -144,8 +144,8 @@ def print_plan(
     high = forecast.rps + forecast.plus_minus_rps
     zones = f", {plan.across_zones} across the zones" if plan.across_zones else ""
     console.print(
-        f"For up to {high:.0f} requests/s: {plan.replicas} replicas at {UTILISATION:.0%} of that, "
-        f"{plan.spare} to survive the loss of one{zones}.",
+        f"For up to {high:.0f} requests/s: {plan.replicas} replica(s) at {UTILISATION:.0%} of "
+        f"that, {plan.spare} to survive the loss of one{zones}.",
         style="bold",
         highlight=False,
     )

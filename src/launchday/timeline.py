@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from launchday.histogram import LogHistogram
 from launchday.outcomes import ERRORS, REFUSED, Outcome
+from launchday.rate_curve import Phase
 from launchday.record import Cell, Record, Schedule
 
 _RECOVERED_SHARE = 0.95
-_RECOVERED_FOR_SECONDS = 3
+RECOVERED_FOR_SECONDS = 3
 
 
 @dataclass
@@ -44,6 +47,16 @@ class Window:
         return self.outcomes[Outcome.SHED]
 
     @property
+    def refused(self) -> int:
+        """Requests turned away at the door, for whatever reason."""
+        return sum(self.outcomes[outcome] for outcome in REFUSED)
+
+    @property
+    def admitted_count(self) -> int:
+        """Requests that were let in: offered, not refused, and with a connection."""
+        return self.offered - self.refused - self.outcomes[Outcome.CONNECTION]
+
+    @property
     def errors(self) -> int:
         """Requests that failed for their client, refusals excluded."""
         return sum(self.outcomes[outcome] for outcome in ERRORS)
@@ -61,13 +74,28 @@ class Window:
         self.with_retry_after += cell.retry_after
 
 
-def window(record: Record, start_seconds: float, end_seconds: float) -> Window:
-    """The requests meant to start in the whole seconds from start (included) to end (excluded)."""
-    result = Window(max(0, int(end_seconds) - int(start_seconds)))
+def window(record: Record, seconds: Iterable[int]) -> Window:
+    """The requests that were meant to start in these seconds of the schedule."""
+    wanted = frozenset(seconds)
+    result = Window(len(wanted))
     for (second, _, _, outcome), cell in record.cells.items():
-        if int(start_seconds) <= second < int(end_seconds):
+        if second in wanted:
             result.add(outcome, cell)
     return result
+
+
+def whole(record: Record) -> Window:
+    """Every request of the run, also those that journeys made after the schedule's end."""
+    return window(record, range(max((key[0] for key in record.cells), default=-1) + 1))
+
+
+def p99_of_admitted(run: Window, peak: Window) -> float | None:
+    """The p99 in seconds of the whole run or of its peak, whichever is worse.
+
+    A long quiet time must not hide a bad peak. None if nothing was admitted.
+    """
+    found = (run.admitted.quantile(0.99), peak.admitted.quantile(0.99))
+    return max((p99 for p99 in found if p99 is not None), default=None)
 
 
 def by_second(record: Record) -> list[Window]:
@@ -80,67 +108,89 @@ def by_second(record: Record) -> list[Window]:
     return result
 
 
-def rate_at(schedule: Schedule, t: float) -> float:
-    """Planned arrivals per second at `t` seconds."""
-    for (t0, r0), (t1, r1) in zip(schedule.points, schedule.points[1:], strict=False):
-        if t0 <= t <= t1:
-            return r1 if t1 == t0 else r0 + (r1 - r0) * (t - t0) / (t1 - t0)
-    return 0.0
+def seen_seconds(record: Record, schedule: Schedule) -> int:
+    """How many whole seconds of the schedule the record covers: fewer if the run was stopped."""
+    planned = math.ceil(schedule.duration_seconds)
+    if record.complete:
+        return planned
+    return min(planned, max((key[0] for key in record.cells), default=0))
 
 
-def peak_span(schedule: Schedule) -> tuple[int, int]:
-    """The whole seconds in which the plan is at 90 % of its highest rate or more."""
-    threshold = 0.9 * max(rate for _, rate in schedule.points)
-    seconds = [
-        s
-        for s in range(int(schedule.duration_seconds))
-        if rate_at(schedule, s) >= threshold and rate_at(schedule, s + 1) >= threshold
-    ]
-    return (seconds[0], seconds[-1] + 1) if seconds else (0, int(schedule.duration_seconds))
+def phase_seconds(phase: Phase, seen: int) -> range:
+    """The whole seconds of a phase, at least one, as far as they were seen."""
+    start = int(phase.start_seconds)
+    return range(start, min(seen, max(start + 1, int(phase.end_seconds))))
 
 
-def quiet_span(schedule: Schedule) -> tuple[int, int]:
-    """The whole seconds before the plan first rises more than 10 % above its first rate.
+def peak_seconds(schedule: Schedule) -> list[int]:
+    """The whole seconds in which the plan stays at 90 % of its highest rate or more."""
+    curve = schedule.curve
+    needed = 0.9 * curve.peak_rps
+    seconds = range(int(schedule.duration_seconds))
+    # The arrivals of the second, not the rates at its borders: a step falls between two seconds.
+    return [s for s in seconds if curve.cumulative(s + 1) - curve.cumulative(s) >= needed]
 
-    The first second is left out: connections are opened in it.
+
+def quiet_seconds(record: Record, schedule: Schedule) -> range:
+    """The whole seconds before anything happens.
+
+    That is before the plan rises more than 10 % above its first rate and before the first fault;
+    without the first second, in which connections are opened.
     """
-    first = schedule.points[0][1]
-    for second in range(int(schedule.duration_seconds)):
-        if rate_at(schedule, second + 1) > 1.1 * first:
-            return (min(1, second), second)
-    return (1, int(schedule.duration_seconds))
+    curve = schedule.curve
+    until = int(schedule.duration_seconds)
+    for second in range(until):
+        if curve.rate(second + 1) > 1.1 * schedule.points[0][1]:
+            until = second
+            break
+    faults = [start for _, start, _ in fault_spans(record)]
+    until = min([until, *(int(start) for start in faults)])
+    return range(min(1, max(0, until - 1)), until)
 
 
 def overload_end(record: Record, schedule: Schedule, capacity_rps: float | None) -> int:
     """The second from which the surge is over for the target.
 
-    With a known capacity: after the last second that offered more than it; else the end of the
-    peak of the plan.
+    With a known capacity: when the plan, times the requests that an arrival made on average, falls
+    below it for good; else the end of the peak of the plan. The plan, since what was offered in
+    one second is random.
     """
+    peak = peak_seconds(schedule)
+    end_of_peak = peak[-1] + 1 if peak else 0
     if capacity_rps is None:
-        return peak_span(schedule)[1]
-    seconds = by_second(record)
-    over = [s for s, w in enumerate(seconds) if w.offered > capacity_rps]
-    return over[-1] + 1 if over else peak_span(schedule)[1]
+        return end_of_peak
+    started = sum(a.started for a in record.arrivals.values())
+    per_arrival = whole(record).offered / started if started else 1.0
+    curve = schedule.curve
+    over = [
+        second
+        for second in range(int(schedule.duration_seconds))
+        if curve.rate(second) * per_arrival > capacity_rps
+    ]
+    return over[-1] + 1 if over else end_of_peak
 
 
-def seconds_to_recover(record: Record, from_second: int) -> int | None:
+def seconds_to_recover(record: Record, from_second: int, seen: int) -> int | None:
     """Seconds from `from_second` until 95 % of what is offered is good for 3 s running, or None."""
-    seconds = by_second(record)
-    for start in range(from_second, len(seconds) - _RECOVERED_FOR_SECONDS + 1):
-        stretch = seconds[start : start + _RECOVERED_FOR_SECONDS]
+    seconds = by_second(record)[:seen]
+    for start in range(from_second, len(seconds) - RECOVERED_FOR_SECONDS + 1):
+        stretch = seconds[start : start + RECOVERED_FOR_SECONDS]
         if all(w.offered and w.goodput >= _RECOVERED_SHARE * w.offered for w in stretch):
             return start - from_second
     return None
 
 
 def kept_share(record: Record) -> float | None:
-    """Share of the expected arrivals that the generator started in time; None before any."""
-    expected = sum(schedule.expected_arrivals for schedule in record.schedules)
-    if not expected:
+    """Share of the arrivals that were due which the generator started in time; None before any.
+
+    Of a run that was stopped only what was due until then: stopping is not being late.
+    """
+    due = sum(arrivals.scheduled for arrivals in record.arrivals.values())
+    if record.complete:
+        due = sum(schedule.expected_arrivals for schedule in record.schedules)
+    if not due:
         return None
-    in_time = sum(a.started - a.late for a in record.arrivals.values())
-    return in_time / expected
+    return sum(a.started - a.late for a in record.arrivals.values()) / due
 
 
 def fault_spans(record: Record) -> list[tuple[str, float, float | None]]:

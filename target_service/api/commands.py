@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from target_service.api.requests import REPLAYED_HEADERS, idempotency_key
+from target_service.api.requests import REPLAYED_HEADERS, check_id, check_vin, idempotency_key
 from target_service.backend import Backend
 from target_service.gateway_client import CommandAnswer, CommandIdReused
 from target_service.metrics import COMMANDS_PATH
@@ -35,6 +35,7 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
     async def send_command(vin: str, command: str, request: Request) -> Response:
         if command not in COMMANDS:
             raise not_found("command")
+        check_vin(vin)
         command_id = idempotency_key(request) or str(uuid.uuid4())
         async with backend.slots.slot():
             known = await backend.storage.vehicle_exists(vin)
@@ -51,6 +52,7 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/v1/commands/{command_id}")
     async def command_state(command_id: str) -> Response:
+        check_id("command", command_id)
         async with backend.slots.slot():
             state = await _state_of(command_id, backend)
         if state is None:

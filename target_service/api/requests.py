@@ -7,13 +7,14 @@ import re
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from target_service.problems import Problem
+from target_service.problems import Problem, not_found
 
 IDEMPOTENCY_HEADER = "idempotency-key"
 REPLAYED_HEADERS = {"idempotency-replayed": "true"}
 LARGEST_BODY_BYTES = 16 * 1024
 
 _KEY = re.compile(r"[A-Za-z0-9._~:-]{1,128}", re.ASCII)
+_VIN = re.compile(r"[A-Z0-9]{17}", re.ASCII)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -25,6 +26,21 @@ def idempotency_key(request: Request) -> str | None:
         title = "Idempotency-Key must be 1 to 128 letters, digits or any of . _ ~ : -"
         raise Problem(400, "idempotency_key", title)
     return key
+
+
+def check_vin(vin: str) -> None:
+    """Return when a car could have this VIN (17 capital letters or digits); else a 404."""
+    if not _VIN.fullmatch(vin):
+        raise not_found("vehicle")
+
+
+def check_id(what: str, value: str) -> None:
+    """Return when a reservation or command (`what`) could have this id; else a 404.
+
+    PostgreSQL fails on characters that an id cannot have, and that must not look like an outage.
+    """
+    if not _KEY.fullmatch(value):
+        raise not_found(what)
 
 
 async def read_body(request: Request) -> bytes:

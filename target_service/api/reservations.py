@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from target_service.api.requests import REPLAYED_HEADERS, idempotency_key, read_body
+from target_service.api.requests import REPLAYED_HEADERS, check_id, idempotency_key, read_body
 from target_service.backend import Backend
 from target_service.problems import Problem, not_found
 from target_service.storage import Reservation
@@ -46,6 +46,7 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/v1/reservations/{reservation_id}")
     async def reservation(reservation_id: str) -> Response:
+        check_id("reservation", reservation_id)
         async with backend.slots.slot():
             stored = await backend.storage.reservation(reservation_id)
         if stored is None:

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
+from target_service.api.requests import check_vin
 from target_service.backend import Backend
 from target_service.problems import not_found
 
@@ -15,6 +16,7 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/v1/vehicles/{vin}/state")
     async def vehicle_state(vin: str) -> Response:
+        check_vin(vin)
         async with backend.slots.slot():
             state = await backend.storage.vehicle_state(vin)
         if state is None:

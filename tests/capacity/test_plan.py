@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from launchday.capacity.measurements import Measurements, Point, measure
 from launchday.capacity.model import Capacity, fit
 from launchday.capacity.plan import Forecast, plan
-from launchday.record import read_record
+from launchday.record import Rules, read_record
 from tests.records import COMPLETE_FAULT, collapsing, shedding, write_record
 
 
 def points(*rates: tuple[float, float, float]) -> Measurements:
-    return Measurements(tuple(Point("run", 0, o, g, p99) for o, g, p99 in rates), (), 0.5)
+    """Windows of one stretch: offered, good, p99; what was not good was refused."""
+    made = tuple(Point("run", 0, o, g, o - g, p99) for o, g, p99 in rates)
+    return Measurements(made, (), 0.5)
 
 
 def test_a_target_that_sheds_shows_its_plateau(tmp_path: Path) -> None:
@@ -58,6 +60,31 @@ def test_the_interval_is_students_t_by_hand() -> None:
 
 def test_saturated_windows_that_missed_the_objective_are_no_plateau() -> None:
     assert fit(points(*[(500.0, 100.0, 0.9)] * 5)) is None
+
+
+def test_the_best_of_many_random_windows_is_not_the_capacity() -> None:
+    capacity = fit(points((90, 90, 0.1), (100, 100, 0.1), (110, 110, 0.1)))
+    assert capacity is not None
+    assert capacity.rps == 100
+
+
+def test_a_target_that_answers_errors_shows_no_plateau() -> None:
+    broken = tuple(Point("run", 0, 100, 70, 0, 0.1) for _ in range(5))
+    assert fit(Measurements(broken, (), 0.5)) is None
+
+
+def test_windows_before_the_service_was_warm_are_left_out(tmp_path: Path) -> None:
+    record = read_record(write_record(tmp_path / "run"))
+    assert measure([record], 0.5).left_out[0].reason == "seconds 0-2: warm-up"
+
+
+def test_records_of_different_objectives_are_not_mixed(tmp_path: Path) -> None:
+    records = [
+        read_record(write_record(tmp_path / str(objective), rules=Rules(objective)))
+        for objective in (0.5, 0.4)
+    ]
+    with pytest.raises(ValueError, match="different targets or objectives"):
+        measure(records, 0.5)
 
 
 CAPACITY = Capacity(100, 95, 105, True, 10, 500, "")

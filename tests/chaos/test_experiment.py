@@ -79,6 +79,9 @@ def test_faults_say_in_words_what_they_do() -> None:
     [
         ("title", " "),
         ("faults", ()),
+        ("faults", latency("db", latency_ms=1)),
+        ("faults", [down("db")]),
+        ("faults", (down,)),
         ("after_seconds", -1),
         ("after_seconds", float("inf")),
         ("duration_seconds", 0),
@@ -131,6 +134,12 @@ def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path: Path) ->
             r"bad\.py:3: ValueError: latency_ms must be 0 to 3600000, got -5$",
         ),
         ("x = 1", r"bad\.py: defines no EXPERIMENT"),
+        ("import sys\n\nsys.exit(3)", r"bad\.py:3: SystemExit: 3$"),
+        (
+            "from launchday.chaos.experiment import Experiment, latency\n\n"
+            "EXPERIMENT = Experiment('t', 'd', (latency('g', latency_ms=5)), 0, 1)",
+            r"bad\.py:3: ValueError: faults must be a tuple",
+        ),
         ("EXPERIMENT = 3", r"bad\.py: defines no EXPERIMENT"),
     ],
 )

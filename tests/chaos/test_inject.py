@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 import launchday.chaos.inject
 from launchday.chaos.experiment import Experiment, Fault, down, latency, timeout
 from launchday.chaos.inject import ResidualFaultError, injected, preflight
+from launchday.chaos.lease import CLEAN_UP_SECONDS, Undo, undo_all
 from launchday.chaos.toxiproxy import ProxyState, Toxiproxy
 from launchday.errors import PreflightError, ToxiproxyError
-from tests.chaos.support import DEADLINE_SECONDS, process, wait_for
+from tests.chaos.support import DEADLINE_SECONDS, embedded_process, free_port, process, wait_for
 
 HOLDER = Path(__file__).with_name("holder.py")
 SLOW = latency("gateway", latency_ms=200, jitter_ms=20)
@@ -115,7 +118,119 @@ def test_the_first_fault_is_undone_when_the_second_one_is_refused(
     ):
         pytest.fail("must not run with half of the faults")
     assert is_clean(toxiproxy, "gateway", "database")
-    assert names(events) == ["applied", "undone", "undone"]
+    assert names(events) == ["applied", "verified", "undone", "undone"]
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_a_fault_does_not_vouch_for_another_one_on_the_same_link(
+    toxiproxy: Toxiproxy, gateway: ProxyState, slow_first: bool
+) -> None:
+    events: list[dict[str, Any]] = []
+    faults = latency("gateway", latency_ms=300), latency("gateway", latency_ms=400, toxicity=0)
+    both = experiment(*(faults if slow_first else reversed(faults)))
+    with injected(toxiproxy, both, events.append, run_id="r1") as injection:
+        assert [applied.effect for applied in injection.faults] == [slow_first, not slow_first]
+    assert names(events) == ["applied", "verified"] * 2 + ["undone"] * 2
+
+
+@pytest.mark.parametrize("fault", [SLOW, down("gateway")])
+def test_a_fault_that_is_not_there_when_read_back_is_an_error(
+    toxiproxy: Toxiproxy, gateway: ProxyState, fault: Fault
+) -> None:
+    events: list[dict[str, Any]] = []
+
+    def meddle(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "applied":
+            toxiproxy.remove_toxic("gateway", "launchday-r1-1")
+            toxiproxy.set_enabled("gateway", True)
+
+    with (
+        pytest.raises(ToxiproxyError, match="has it not"),
+        injected(toxiproxy, experiment(fault), meddle, run_id="r1"),
+    ):
+        pytest.fail("must not run without the fault")
+    assert names(events) == ["applied", "undone"]
+
+
+def test_a_fault_that_is_another_one_when_read_back_is_an_error(
+    toxiproxy: Toxiproxy, gateway: ProxyState
+) -> None:
+    def meddle(event: dict[str, Any]) -> None:
+        if event["event"] == "applied":
+            name, attributes = "launchday-r1-1", {"latency": 201, "jitter": 20}
+            toxiproxy.remove_toxic("gateway", name)
+            toxiproxy.add_toxic("gateway", name, "latency", "downstream", 1.0, attributes)
+
+    with (
+        pytest.raises(ToxiproxyError, match="has it not"),
+        injected(toxiproxy, experiment(SLOW), meddle, run_id="r1"),
+    ):
+        pytest.fail("must not run with another fault")
+
+
+def test_the_janitor_tries_what_the_conductor_could_not_undo(
+    toxiproxy: Toxiproxy, gateway: ProxyState, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(launchday.chaos.inject, "UNDO_SECONDS", 0.3)
+    log = tmp_path / "faults.jsonl"
+    with (
+        pytest.raises(ResidualFaultError),
+        injected(toxiproxy, experiment(SLOW), lambda event: None, run_id="r1", log=log),
+    ):
+        toxiproxy.add_toxic("gateway", "foreign", "timeout", "upstream", 1.0, {"timeout": 0})
+    assert wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    assert [event["by"] for event in logged(log)] == ["janitor"]
+
+
+def logged(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_faults_end_with_a_toxiproxy_that_the_conductor_owned(healthz: str, tmp_path: Path) -> None:
+    log = tmp_path / "faults.jsonl"
+    with embedded_process() as (server, url):
+        toxiproxy = Toxiproxy(url)
+        for link in ("slow", "dead"):
+            toxiproxy.create_proxy(link, "127.0.0.1:0", healthz)
+        toxiproxy.close()
+        with process(sys.executable, str(HOLDER), url, "owner", str(log)) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"holding\n"
+            server.kill()
+            server.wait(DEADLINE_SECONDS)
+            start = time.monotonic()
+            holder.kill()
+            _, said = holder.communicate(timeout=DEADLINE_SECONDS)  # until the janitor ends, too
+    assert time.monotonic() - start < CLEAN_UP_SECONDS
+    assert said == b""
+    assert [(event["event"], event["by"], event["link"]) for event in logged(log)] == [
+        ("undone", "end of the Toxiproxy", "slow"),
+        ("undone", "end of the Toxiproxy", "dead"),
+    ]
+
+
+def test_an_owned_toxiproxy_that_still_answers_is_cleaned_by_the_janitor(
+    toxiproxy: Toxiproxy, healthz: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "faults.jsonl"
+    for link in ("slow", "dead"):
+        toxiproxy.create_proxy(link, "127.0.0.1:0", healthz)
+    with process(sys.executable, str(HOLDER), toxiproxy.url, "owner", str(log)) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        holder.kill()
+        holder.communicate(timeout=DEADLINE_SECONDS)
+    assert is_clean(toxiproxy, "slow", "dead")
+    assert [event["by"] for event in logged(log)] == ["janitor", "janitor"]
+
+
+def test_a_foreign_toxiproxy_that_does_not_answer_is_tried_until_the_deadline() -> None:
+    toxiproxy = Toxiproxy(f"http://127.0.0.1:{free_port()}")
+    start = time.monotonic()
+    (error,) = undo_all(toxiproxy, [Undo("slow", "t")], 0.5)
+    assert "does not answer" in error
+    assert time.monotonic() - start >= 0.5
 
 
 def test_what_cannot_be_undone_is_a_residual_fault_with_exit_code_5(

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from launchday.chaos.toxiproxy import ProxyState, Toxiproxy
 from launchday.errors import ToxiproxyError
-from tests.chaos.support import embedded, free_port
+from tests.chaos.support import embedded, free_port, served
 
 UPSTREAM = "127.0.0.1:1"
 
@@ -81,9 +83,58 @@ def test_another_http_server_is_no_toxiproxy(healthz: str) -> None:
     toxiproxy.close()
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8474", "ftp://h:1", "http://"])
+class _Pages(BaseHTTPRequestHandler):
+    """Answers with a long page: 200 below /ok, else 404."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path.startswith("/ok") else 404)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><p>" + b"long " * 100 + b"\n<p>second line\n" * 100)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("path", ["", "/ok"])
+def test_the_page_of_another_server_is_not_quoted(path: str) -> None:
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), _Pages)) as address:
+        toxiproxy = Toxiproxy(f"http://{address}{path}")
+        for ask in (toxiproxy.version, toxiproxy.proxies):
+            with pytest.raises(ToxiproxyError, match="is no Toxiproxy") as raised:
+                ask()
+            assert address in str(raised.value)
+            assert "second line" not in str(raised.value)
+            assert "\n" not in str(raised.value)
+            assert len(str(raised.value)) < 200
+        toxiproxy.close()
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"a": 1}', b'{"a": {"name": "a"}}', b'"no"'])
+def test_other_json_is_no_toxiproxy(body: bytes) -> None:
+    class Json(_Pages):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Json)) as address:
+        toxiproxy = Toxiproxy(f"http://{address}")
+        with pytest.raises(ToxiproxyError, match="is no Toxiproxy"):
+            toxiproxy.proxies()
+        toxiproxy.close()
+
+
+def test_a_server_is_gone_when_it_refuses_connections(toxiproxy: Toxiproxy) -> None:
+    assert not toxiproxy.is_gone()
+    assert Toxiproxy(f"http://127.0.0.1:{free_port()}").is_gone()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8474", "ftp://h:1", "http://", "http://[::1", "http://h:99999"]
+)
 def test_a_wrong_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="url must look like http://HOST:PORT"):
+    words = re.escape(f"url must look like http://HOST:PORT, got {url!r}")
+    with pytest.raises(ToxiproxyError, match=words):
         Toxiproxy(url)
 
 

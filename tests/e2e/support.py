@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
 """
 
 # Small enough for a busy machine: 2 slots of 50 ms are 40 requests per second.
-SMALL = {"LAUNCHDAY_LOCAL__SLOTS": "2", "LAUNCHDAY_LOCAL__FLEET_SIZE": "1000"}
+SMALL = {"LAUNCHDAY_LOCAL__SLOTS": "2"}
 SHORT = [
     *("-p", "baseline_rps=15"), *("-p", "multiple=8"), *("-p", "quiet_seconds=5"),
     *("-p", "rise_seconds=1"), *("-p", "peak_seconds=8"), *("-p", "decay_seconds=1"),

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import ROOT, launchday, processes_mentioning, somebody_elses_service
+from tests.e2e.support import (
+    EXPERIMENT,
+    ROOT,
+    SHORT,
+    launchday,
+    processes_mentioning,
+    somebody_elses_service,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -87,7 +94,61 @@ def test_a_locustfile_without_arrivals(tmp_path: Path) -> None:
 def test_an_unknown_parameter_of_the_scenario(tmp_path: Path) -> None:
     with somebody_elses_service() as url:
         done = launchday(*RUN, str(tmp_path), "--target", url, "-p", "multipel=5")
-    assert_one_line(done, "unrecognized arguments: --multipel", tmp_path)
+    assert_one_line(done, "scenario launch_day has no parameter 'multipel'", tmp_path)
+
+
+def test_a_parameter_that_is_not_the_scenarios_to_set(tmp_path: Path) -> None:
+    with somebody_elses_service() as url:
+        done = launchday(*RUN, str(tmp_path), "--target", url, "-p", "host=http://192.0.2.1")
+    assert_one_line(done, "'host' is no parameter of a scenario", tmp_path)
+
+
+def test_an_experiment_that_outlasts_the_scenario(tmp_path: Path) -> None:
+    experiment = tmp_path / "long.py"
+    experiment.write_text(EXPERIMENT.format(duration_seconds=500))
+    where = ("--runs", str(tmp_path / "runs"), "--experiment", str(experiment))
+    done = launchday("run", "launch_day", "--local", *where, *SHORT)
+    assert_one_line(done, "after the schedule of the scenario", tmp_path)
+
+
+def test_an_experiment_that_starts_after_its_phase(tmp_path: Path) -> None:
+    experiment = tmp_path / "late.py"
+    experiment.write_text(EXPERIMENT.format(duration_seconds=2))
+    where = ("--runs", str(tmp_path / "runs"), "--experiment", str(experiment))
+    done = launchday("run", "launch_day", "--local", *where, *SHORT, "-p", "peak_seconds=1")
+    assert_one_line(done, "which lasts only 1 s", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--local", "--target", "http://127.0.0.1:1"], "leave out --target"),
+        (["--target", "http://127.0.0.1:1", "--no-shedding"], "needs --local"),
+    ],
+)
+def test_options_that_exclude_each_other(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert_one_line(launchday(*RUN, str(tmp_path), *arguments), words, tmp_path)
+
+
+def test_an_objective_that_no_client_waits_for(tmp_path: Path) -> None:
+    done = launchday(*RUN, str(tmp_path), "--local", LAUNCHDAY_RULES__OBJECTIVE_SECONDS="1.5")
+    assert_one_line(done, "must be below run.request_timeout_seconds", tmp_path)
+
+
+def test_a_defect_of_ours_is_one_line_too_and_never_a_verdict(tmp_path: Path) -> None:
+    program = (
+        "import launchday.commands as c, launchday.cli as cli\n"
+        "def broken(*a, **k): raise ZeroDivisionError('x')\n"
+        "c.launchday.main = broken\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert_one_line(done, "a defect of launchday, please report it with", tmp_path)
+    written = Path(done.stderr.split()[-1])
+    assert "ZeroDivisionError" in written.read_text()
+    written.unlink()
 
 
 def test_a_parameter_that_makes_no_sense(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from launchday.chaos.toxiproxy import Toxiproxy
 from launchday.record import read_record
-from launchday.timeline import window
+from launchday.timeline import whole
 from tests.e2e.support import ROOT, environment, launchday, somebody_elses_service
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,31 @@ def test_the_scenario_and_the_experiment_run_against_a_service_that_knows_nothin
     assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
     assert record.faults[2]["effect"] is True
     assert {key[1] for key in record.cells} == {"look", "order"}
-    assert window(record, 0, 100).goodput > 100
+    assert whole(record).goodput > 100
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ('raise KeyError("vin")', "journeys raised an exception, the first: KeyError: 'vin'"),
+        (
+            'with self.client.get("/products", name="look", catch_response=True) as r:\n'
+            '            r.failure("stale")',
+            "invalid",
+        ),
+    ],
+)
+def test_what_a_scenario_finds_wrong_reaches_the_verdict(
+    tmp_path: Path, broken: str, words: str
+) -> None:
+    source = SCENARIO.replace('self.client.get("/products", name="look")', broken, 1)
+    assert source != SCENARIO
+    (tmp_path / "shop.py").write_text(source)
+    with somebody_elses_service() as target:
+        arguments = ["--target", target, "--runs", str(tmp_path / "runs")]
+        done = launchday("run", str(tmp_path / "shop.py"), *arguments)
+    assert done.returncode in (2, 3)
+    assert words in " ".join(done.stdout.split())
 
 
 def test_the_shedder_with_metrics_runs() -> None:

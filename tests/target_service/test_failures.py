@@ -54,6 +54,33 @@ def test_a_slow_gateway_gets_a_promise_and_the_car_executes_once(
     assert target.metric("car_commands_total", outcome="pending") == 1
 
 
+def test_a_promise_that_the_database_does_not_take_is_no_failure(
+    start: Any, eventually: Any, tmp_path: Any
+) -> None:
+    """The gateway has the command and the car will execute it: a 503 would be a lie."""
+    file = tmp_path / "car.db"
+    gateway = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="2")
+    target = start(
+        "target_service",
+        TARGET_DATABASE_URL=f"sqlite:///{file}",
+        TARGET_DATABASE_PATIENCE_SECONDS="0.3",
+        TARGET_GATEWAY_URL=gateway.url,
+        TARGET_GATEWAY_PATIENCE_SECONDS="0.1",
+    )
+    headers = key()
+    command = f"/v1/commands/{headers['idempotency-key']}"
+    blocker = sqlite3.connect(file)
+    blocker.execute("BEGIN EXCLUSIVE")
+    answer = target.http.post(UNLOCK, headers=headers)
+    assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+    assert target.http.get(command).json()["state"] == "pending"
+    blocker.rollback()
+    blocker.close()
+    eventually(lambda: target.http.get(command).json().get("state") == "done")
+    executed = gateway.http.get(f"/vehicles/{VIN}/commands").json()["executed"]
+    assert executed == [headers["idempotency-key"]]
+
+
 def test_a_slow_gateway_does_not_starve_the_slots(start: Any) -> None:
     gateway = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="2.5")
     target = start(

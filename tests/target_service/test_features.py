@@ -62,6 +62,34 @@ def test_a_command_can_be_looked_up(target: Any) -> None:
     assert (found["state"], found["vin"], found["command"]) == ("done", VIN, "unlock")
 
 
+@pytest.mark.parametrize(("method", "path", "what"), [
+    ("GET", "/v1/vehicles/%00/state", "vehicle"),
+    ("GET", "/v1/vehicles/launchday00000001/state", "vehicle"),
+    ("GET", "/v1/vehicles/LAUNCHDAY00000001%0A/state", "vehicle"),
+    ("POST", "/v1/vehicles/LAUNCHDAY0000000%FF/commands/unlock", "vehicle"),
+    ("GET", "/v1/reservations/a%00b", "reservation"),
+    ("GET", f"/v1/reservations/{'a' * 129}", "reservation"),
+    ("GET", "/v1/commands/a%00b", "command"),
+])  # fmt: skip
+def test_an_id_that_cannot_be_is_a_404_and_never_asks_the_database(
+    target: Any, method: str, path: str, what: str
+) -> None:
+    asked = _database_calls(target)
+    answer = target.http.request(method, path)
+    check_problem(answer, 404, "not_found")
+    assert answer.json()["title"] == f"Unknown {what}"
+    assert _database_calls(target) == asked
+
+
+def _database_calls(target: Any) -> float:
+    counts: list[float] = [
+        value
+        for (name, labels), value in target.samples().items()
+        if name == "car_dependency_seconds_count" and "database" in labels
+    ]
+    return sum(counts)
+
+
 def test_vehicle_state_has_what_the_app_shows(target: Any) -> None:
     state = target.http.get("/v1/vehicles/LAUNCHDAY00000003/state").json()
     assert len(state["vin"]) == 17

@@ -101,6 +101,13 @@ def test_everything_works_on_postgresql(start: Any, target: Any, postgres: Postg
     assert replay.headers["idempotency-replayed"] == "true"
 
 
+@pytest.mark.parametrize("path", ["vehicles/%00/state", "reservations/a%00b", "commands/%00"])
+def test_an_id_that_postgresql_cannot_take_is_a_404(target: Any, path: str) -> None:
+    answer = target.http.get(f"/v1/{path}")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "not_found")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_a_database_that_goes_away_is_a_503_and_comes_back(
     target: Any, postgres: Postgres, eventually: Any
 ) -> None:

@@ -16,18 +16,26 @@ _KEPT_SHARE = 0.98
 
 @dataclass(frozen=True)
 class Point:
-    """One window of a run: rates in requests per second, p99 of admitted in seconds."""
+    """One window of a run: rates in requests per second, p99 of admitted in seconds.
+
+    `stretch` numbers the times in which nothing changed: the windows of one belong together.
+    """
 
     run_id: str
-    start_seconds: int
+    stretch: int
     offered_rps: float
     goodput_rps: float
+    refused_rps: float
     p99_seconds: float
 
     @property
     def saturated(self) -> bool:
-        """Whether more was offered than was answered well."""
-        return self.goodput_rps < 0.98 * self.offered_rps
+        """Whether the target refused some and answered the rest well: it was at its limit.
+
+        Failures are no sign of it: a target that answers errors is broken, not full.
+        """
+        answered = self.offered_rps - self.refused_rps
+        return self.refused_rps >= 0.02 * self.offered_rps and self.goodput_rps >= 0.98 * answered
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,13 @@ def measure(records: Iterable[Record], objective_seconds: float) -> Measurements
 
     Left out: the first 2 s, seconds in which the planned rate changes by more than a tenth, seconds
     with an injected fault, and windows in which the generator did not keep 98 % of its schedule.
+
+    Raises:
+        ValueError: the records are of different targets or objectives.
     """
+    records = list(records)
+    if len({(r.info.target, r.info.rules.objective_seconds) for r in records}) > 1:
+        raise ValueError("the records are of different targets or objectives: plan them apart")
     points: list[Point] = []
     left_out: list[LeftOut] = []
     for record in records:
@@ -68,7 +82,7 @@ def measure(records: Iterable[Record], objective_seconds: float) -> Measurements
 
 
 def _windows(record: Record, schedule: Schedule) -> Iterator[Point | LeftOut]:
-    seconds = range(int(schedule.duration_seconds))
+    seconds = range(timeline.seen_seconds(record, schedule))
     for reason, group in groupby(seconds, key=lambda s: _why_not(record, schedule, s)):
         stretch = list(group)
         if reason is not None:
@@ -76,13 +90,14 @@ def _windows(record: Record, schedule: Schedule) -> Iterator[Point | LeftOut]:
             continue
         last_start = stretch[-1] + 1 - WINDOW_SECONDS
         for start in range(stretch[0], last_start + 1, WINDOW_SECONDS):
-            yield _point(record, start, start + WINDOW_SECONDS)
+            yield _point(record, stretch[0], start)
 
 
 def _why_not(record: Record, schedule: Schedule, second: int) -> str | None:
     if second < _WARM_UP_SECONDS:
         return "warm-up"
-    rates = timeline.rate_at(schedule, second), timeline.rate_at(schedule, second + 1)
+    curve = schedule.curve
+    rates = curve.rate(second), curve.rate(second + 1)
     if max(rates) > 1.1 * min(rates):
         return "the planned rate changed"
     for words, start, end in timeline.fault_spans(record):
@@ -91,8 +106,9 @@ def _why_not(record: Record, schedule: Schedule, second: int) -> str | None:
     return None
 
 
-def _point(record: Record, start: int, end: int) -> Point | LeftOut:
-    window = timeline.window(record, start, end)
+def _point(record: Record, stretch: int, start: int) -> Point | LeftOut:
+    end = start + WINDOW_SECONDS
+    window = timeline.window(record, range(start, end))
     p99 = window.admitted.quantile(0.99)
     arrivals = [a for s, a in record.arrivals.items() if start <= s < end]
     in_time = sum(a.started - a.late for a in arrivals)
@@ -100,5 +116,10 @@ def _point(record: Record, start: int, end: int) -> Point | LeftOut:
         why = "nothing was admitted" if p99 is None else "the generator did not keep its schedule"
         return LeftOut(record.info.run_id, f"seconds {start}-{end}: {why}")
     return Point(
-        record.info.run_id, start, window.rate(window.offered), window.rate(window.goodput), p99
+        run_id=record.info.run_id,
+        stretch=stretch,
+        offered_rps=window.rate(window.offered),
+        goodput_rps=window.rate(window.goodput),
+        refused_rps=window.rate(window.refused),
+        p99_seconds=p99,
     )

@@ -107,9 +107,18 @@ def down(link: str) -> Fault:
     return Fault(link, "down", {})
 
 
+def _check_faults(faults: object) -> None:
+    # `faults=(latency(...))` is what everybody writes once.
+    whole = isinstance(faults, tuple) and all(isinstance(fault, Fault) for fault in faults)
+    if not whole or not faults:
+        raise ValueError(
+            f"faults must be a tuple of at least one Fault, like (down('db'),), got {faults!r}"
+        )
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """Faults that start together in one phase of a scenario.
+    """Faults that start in one phase of a scenario, in order, one right after the other.
 
     `after_seconds` is counted from the start of `phase` (default `peak`);
     `duration_seconds` is how long the faults last. `probe_path` (default `/healthz`) is what
@@ -127,8 +136,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.title.strip():
             raise ValueError(f"title must say what is tried, got {self.title!r}")
-        if not self.faults or not all(isinstance(fault, Fault) for fault in self.faults):
-            raise ValueError(f"faults must be at least one Fault, got {self.faults!r}")
+        _check_faults(self.faults)
         if not (math.isfinite(self.after_seconds) and self.after_seconds >= 0):
             raise ValueError(f"after_seconds must be 0 or more, got {self.after_seconds!r}")
         if not (math.isfinite(self.duration_seconds) and self.duration_seconds > 0):
@@ -147,7 +155,7 @@ def load_experiment(name: str, directory: Path) -> Experiment:
     """Import `<directory>/<name>.py`, or the file `name` when it ends in `.py`: its `EXPERIMENT`.
 
     Raises PreflightError: no such experiment (lists the known ones), or a file that does not
-    import or defines no EXPERIMENT (names file, line and cause).
+    import (or ends the program) or defines no EXPERIMENT (names file, line and cause).
     """
     path = Path(name) if name.endswith(".py") else directory / f"{name}.py"
     if not path.is_file():
@@ -170,7 +178,7 @@ def _imported(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {getattr(error, 'msg', None) or error}"
         raise PreflightError(f"{path}:{_line_of(error, path)}: {cause}") from error
     finally:
@@ -178,7 +186,7 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
-def _line_of(error: Exception, path: Path) -> int:
+def _line_of(error: BaseException, path: Path) -> int:
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)

@@ -99,13 +99,19 @@ def injected(
     *,
     run_id: str,
     log: Path | None = None,
+    owned: bool = False,
 ) -> Iterator[Injection]:
-    """Apply all faults of `experiment`, and undo them on leaving, whatever happens.
+    """Apply the faults of `experiment`, one after the other, and undo them on leaving.
+
+    Each fault is probed without it, applied, read back and probed with it before the next one
+    starts, so that none vouches for another on the same link.
 
     `record` gets one dict per event: `applied` and `verified` (read back, and probed: `effect`,
     `before_seconds`, `during_seconds`) for each fault, then `undone` (verified against the state
     before) or `residual` (with `reasons`). Toxics are named `launchday-<run_id>-<n>`. A janitor
     process undoes everything when this process is killed, and notes it in the file `log`.
+    `owned` (default False): the Toxiproxy is a child of this process and ends with it, and so do
+    the faults; the janitor then has nothing to undo.
 
     Raises PreflightError (see `preflight`; nothing was injected), ToxiproxyError (a fault could
     not be applied; the others are undone), ResidualFaultError (something was left behind).
@@ -113,13 +119,13 @@ def injected(
     checked_name("run_id", run_id)
     snapshot = preflight(toxiproxy, experiment)
     injection = Injection(experiment, run_id, _named(experiment, run_id))
-    probes = _probes(toxiproxy, injection, snapshot)
-    with held(toxiproxy.url, [fault.undo for fault in injection.faults], log=log) as lease:
+    undos = [applied.undo for applied in injection.faults]
+    with held(toxiproxy.url, undos, log=log, owned=owned) as lease:
         try:
             for applied in injection.faults:
+                probe = _probe(toxiproxy, injection, applied, snapshot)
                 _apply(toxiproxy, applied)
                 record(_event("applied", injection, applied))
-            for applied, probe in zip(injection.faults, probes, strict=True):
                 _verify(toxiproxy, applied, probe)
                 record(_event("verified", injection, applied, **_seen(applied)))
             yield injection
@@ -134,14 +140,13 @@ def _named(experiment: Experiment, run_id: str) -> list[AppliedFault]:
     ]
 
 
-def _probes(toxiproxy: Toxiproxy, injection: Injection, snapshot: Snapshot) -> list[EffectProbe]:
-    probes = []
-    for applied in injection.faults:
-        address = probe_address(toxiproxy.url, snapshot[applied.fault.link].listen)
-        probe = EffectProbe(applied.fault, address, injection.experiment.probe_path)
-        probe.before()
-        probes.append(probe)
-    return probes
+def _probe(
+    toxiproxy: Toxiproxy, injection: Injection, applied: AppliedFault, snapshot: Snapshot
+) -> EffectProbe:
+    address = probe_address(toxiproxy.url, snapshot[applied.fault.link].listen)
+    probe = EffectProbe(applied.fault, address, injection.experiment.probe_path)
+    probe.before()
+    return probe
 
 
 def _apply(toxiproxy: Toxiproxy, applied: AppliedFault) -> None:

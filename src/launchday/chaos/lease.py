@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from launchday.chaos.toxiproxy import Toxiproxy
 
 RELEASED = b"released\n"
+OWNED = "owned"
 CLEAN_UP_SECONDS = 15.0
 RETRY_SECONDS = 0.25
 
@@ -65,18 +66,20 @@ def held(
     undos: Sequence[Undo],
     *,
     log: Path | None = None,
+    owned: bool = False,
     wait_seconds: float = 5.0,
 ) -> Iterator[Lease]:
     """Keep a janitor beside this process that runs `undos` unless `release` was called.
 
-    What it undid it appends to `log` (faults.jsonl of the run), if given.
+    What it undid it appends to `log` (faults.jsonl of the run), if given. `owned`: the Toxiproxy
+    ends with this process; when it refuses connections, its faults have ended with it.
 
     On leaving, waits at most `wait_seconds` for the janitor; one that still cleans up goes on
     for at most 15 s by itself.
     """
     what = json.dumps([(undo.link, undo.toxic, undo.words) for undo in undos])
     command = [sys.executable, "-m", "launchday.chaos.lease", toxiproxy_url, what]
-    command += [str(log.resolve())] if log else []
+    command += [str(log.resolve()) if log else "", OWNED if owned else ""]
     # Its own session: Ctrl-C in the terminal must reach the conductor only.
     janitor = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
@@ -89,12 +92,21 @@ def held(
             janitor.wait(wait_seconds)
 
 
-def undo_all(toxiproxy: Toxiproxy, undos: Sequence[Undo], deadline_seconds: float) -> list[str]:
-    """Run each undo until it succeeds or `deadline_seconds` are over; say what did not work."""
+def undo_all(
+    toxiproxy: Toxiproxy,
+    undos: Sequence[Undo],
+    deadline_seconds: float,
+    *,
+    in_vain: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Run each undo until it succeeds or `deadline_seconds` are over; say what did not work.
+
+    `in_vain` says after a failed attempt that another one makes no sense.
+    """
     deadline = time.monotonic() + deadline_seconds
     while True:
         undos, errors = _attempt(toxiproxy, undos)
-        if not undos or time.monotonic() >= deadline:
+        if not undos or time.monotonic() >= deadline or in_vain():
             return errors
         time.sleep(RETRY_SECONDS)
 
@@ -110,16 +122,18 @@ def _attempt(toxiproxy: Toxiproxy, undos: Sequence[Undo]) -> tuple[list[Undo], l
     return failed, errors
 
 
-def _note_undone(log: str, undos: Sequence[Undo]) -> None:
+def _note_undone(log: str, undos: Sequence[Undo], by: str) -> None:
     """Append what was undone, so that the record of a killed run can be judged."""
+    if not log:
+        return
     with suppress(OSError), open(log, "a", encoding="utf-8") as file:
         for undo in undos:
-            event = {"event": "undone", "by": "janitor", "unix": time.time()}
+            event = {"event": "undone", "by": by, "unix": time.time()}
             event |= {"link": undo.link, "fault": undo.words, "toxic": undo.toxic}
             file.write(json.dumps(event) + "\n")
 
 
-def main(url: str, undos_json: str, log: str = "") -> int:
+def main(url: str, undos_json: str, log: str = "", owned: str = "") -> int:
     """Wait for the end of standard input; return 0 when nothing of ours is left, else 1."""
     undos = [Undo(link, toxic, words) for link, toxic, words in json.loads(undos_json)]
     if sys.stdin.buffer.read() == RELEASED:
@@ -127,9 +141,14 @@ def main(url: str, undos_json: str, log: str = "") -> int:
     # Only now: a janitor starts at the peak of a run, and must not take time from it.
     from launchday.chaos.toxiproxy import Toxiproxy
 
-    errors = undo_all(Toxiproxy(url), undos, CLEAN_UP_SECONDS)
-    if log and not errors:
-        _note_undone(log, undos)
+    toxiproxy = Toxiproxy(url)
+    ended = toxiproxy.is_gone if owned == OWNED else lambda: False
+    errors = undo_all(toxiproxy, undos, CLEAN_UP_SECONDS, in_vain=ended)
+    if errors and ended():
+        _note_undone(log, undos, "end of the Toxiproxy")
+        return 0
+    if not errors:
+        _note_undone(log, undos, "janitor")
     outcome = f"faults may be left: {'; '.join(errors)}" if errors else "faults removed"
     # The terminal may be gone together with the conductor.
     with suppress(OSError):

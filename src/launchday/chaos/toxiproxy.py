@@ -8,6 +8,7 @@ places where all of that is decided; both are replaced here, once.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from launchday.errors import ToxiproxyError
 
 T = TypeVar("T")
 POLL_SECONDS = 0.05
+LONGEST_QUOTE = 100
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,14 @@ class Toxiproxy:
 
     `url` is `http://HOST:PORT`; `timeout_seconds` (default 5) bounds each wait for the server.
     Every method raises ToxiproxyError with the server's words and HTTP status, or with status
-    None when there was no answer. Raises ValueError for a wrong url or timeout.
+    None when there was no answer. Raises ToxiproxyError for a wrong url, ValueError for a wrong
+    timeout.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url must look like http://HOST:PORT, got {url!r}")
         if not timeout_seconds > 0:
             raise ValueError(f"timeout_seconds must be positive, got {timeout_seconds!r}")
-        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self.host = parts.hostname
+        self.url, self.host, self._port = _address(url)
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
         self._session.trust_env = False
@@ -81,11 +80,13 @@ class Toxiproxy:
 
     def version(self) -> str:
         """What the server says it is, for example `2.12.0`; plain text before 2.7."""
-        words: str = self._ask(lambda: APIConsumer.get("/version").text)
+        words: str = self._ask(lambda: APIConsumer.get("/version").text).strip()
         try:
             return str(json.loads(words)["version"])
         except (ValueError, KeyError, TypeError):
-            return words.strip()
+            if words.startswith("<") or words != _line(words):
+                raise _no_toxiproxy(self.url, words) from None
+            return words
 
     def wait_ready(self, deadline_seconds: float) -> str:
         """Wait until the API answers, at most `deadline_seconds`; return the version."""
@@ -101,12 +102,14 @@ class Toxiproxy:
     def proxies(self) -> Snapshot:
         """All proxies by name, with their toxics."""
         found = self._ask(lambda: APIConsumer.get("/proxies").json())
-        return {name: _proxy_state(values) for name, values in found.items()}
+        if not isinstance(found, dict):
+            raise _no_toxiproxy(self.url, str(found))
+        return {name: self._state(values) for name, values in found.items()}
 
     def create_proxy(self, name: str, listen: str, upstream: str) -> ProxyState:
         """Create and start a proxy; port 0 in `listen` picks a free one. 409 when it exists."""
         body = {"name": checked_name("name", name), "listen": listen, "upstream": upstream}
-        return _proxy_state(self._ask(lambda: APIConsumer.post("/proxies", json=body).json()))
+        return self._state(self._ask(lambda: APIConsumer.post("/proxies", json=body).json()))
 
     def delete_proxy(self, name: str) -> None:
         """Stop and forget a proxy; one that is already gone is fine."""
@@ -156,6 +159,22 @@ class Toxiproxy:
             sentences += _differences(link, snapshot[link], now.get(link))
         return sentences
 
+    def is_gone(self) -> bool:
+        """Whether nobody listens at the url: the connection is refused."""
+        try:
+            socket.create_connection((self.host, self._port), self._timeout_seconds).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _state(self, values: Any) -> ProxyState:
+        try:
+            return _proxy_state(values)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _no_toxiproxy(self.url, str(values)) from error
+
     def _ask(self, call: Callable[[], T]) -> T:
         with self._lock:
             token = _asking.set(self)
@@ -196,7 +215,7 @@ def _validate(response: requests.Response) -> requests.Response:
     if _asking.get() is None:
         return _original_validate(response)  # type: ignore[no-any-return]
     if response.status_code >= 400:
-        raise ToxiproxyError(_words(response), response.status_code)
+        raise _refusal(response)
     return response
 
 
@@ -204,12 +223,39 @@ toxiproxy.api.requests = _Requests()
 toxiproxy.api.validate_response = _validate
 
 
-def _words(response: requests.Response) -> str:
+def _refusal(response: requests.Response) -> ToxiproxyError:
+    status = response.status_code
     try:
         words = response.json()["error"]
     except (ValueError, KeyError, TypeError):
-        words = response.text.strip() or response.reason
-    return f"Toxiproxy refuses {response.request.method} {response.url}: {words}"
+        return _no_toxiproxy(response.url, response.text.strip() or response.reason, status)
+    request = f"{response.request.method} {response.url}"
+    return ToxiproxyError(f"Toxiproxy refuses {request}: {words}", status)
+
+
+def _no_toxiproxy(url: str, words: str, status: int | None = None) -> ToxiproxyError:
+    said = f"{status} {_line(words)}" if status else _line(words)
+    return ToxiproxyError(f"{url} answers, but it is no Toxiproxy: {said}", status)
+
+
+def _line(words: str) -> str:
+    """The first line, cut: the answer of a stranger may be a whole page."""
+    return next(iter(words.strip().splitlines()), "")[:LONGEST_QUOTE]
+
+
+def _address(url: str) -> tuple[str, str, int]:
+    """Split into the url without a slash at its end, the host and the port."""
+    wrong = ToxiproxyError(f"url must look like http://HOST:PORT, got {url!r}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong
+    default = 80 if parts.scheme == "http" else 443
+    whole = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return whole, parts.hostname, default if port is None else port
 
 
 def _cause(error: requests.RequestException) -> str:
@@ -232,13 +278,10 @@ def _absent_is_fine() -> Iterator[None]:
 
 
 def _proxy_state(values: Mapping[str, Any]) -> ProxyState:
-    try:
-        toxics = tuple(_toxic_state(toxic) for toxic in values.get("toxics") or ())
-        return ProxyState(
-            values["name"], values["listen"], values["upstream"], values["enabled"], toxics
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ToxiproxyError(f"that is no proxy of Toxiproxy: {values!r}") from error
+    toxics = tuple(_toxic_state(toxic) for toxic in values.get("toxics") or ())
+    return ProxyState(
+        values["name"], values["listen"], values["upstream"], values["enabled"], toxics
+    )
 
 
 def _toxic_state(values: Mapping[str, Any]) -> ToxicState:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from launchday.errors import SettingsError
+
+# What the harness decides, and what would make Locust another program; the rest is the scenario's.
+_NOT_PARAMETERS = (
+    "host", "seed", "objective-seconds", "request-timeout-seconds", "late-after-seconds",
+    "launchday-record", "locustfile", "config", "headless", "autostart", "autoquit", "master",
+    "master-host", "master-port", "master-bind-host", "master-bind-port", "worker", "processes",
+    "expect-workers", "users", "spawn-rate", "run-time", "web-host", "web-port", "web-login",
+    "web-base-path", "tls-cert", "tls-key", "csv", "csv-full-history", "html", "json", "logfile",
+    "loglevel", "skip-log-setup", "exit-code-on-error", "stop-timeout", "only-summary",
+    "print-stats", "reset-stats", "tags", "exclude-tags", "class-picker", "otel", "profile",
+    "list", "show-task-ratio", "show-task-ratio-json", "help", "version", "iterations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,22 @@ class GeneratorPlan:
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_parameters(names: Iterable[str]) -> None:
+    """Refuse parameters that are not the scenario's to define.
+
+    Raises:
+        SettingsError: an empty name, or one that the harness or Locust uses itself (also
+            abbreviated, which Locust's command line would take).
+    """
+    for name in names:
+        option = name.replace("_", "-").strip("-")
+        if not option or any(known.startswith(option) for known in _NOT_PARAMETERS):
+            raise SettingsError(
+                f"{name!r} is no parameter of a scenario: only those that its file defines are; "
+                "what the harness decides is set by other options or in launchday.toml"
+            )
 
 
 def command(plan: GeneratorPlan) -> list[str]:
@@ -55,6 +85,9 @@ def why_it_failed(log: str, scenario: Path) -> str:
         return str(ours[-1])
     if re.search(r"unrecognized arguments: .*--launchday-record", log):
         return f"{scenario.name} has no SurgeShape and ArrivalUser of launchday.load.locust_user"
+    unknown = re.findall(r"unrecognized arguments: (--\S+)", log)
+    if unknown:
+        return f"scenario {scenario.stem} has no parameter {unknown[-1].lstrip('-')!r}"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b", line)]
     refused = [line for line in lines if "error: " in line]

@@ -9,6 +9,7 @@ An answer of any status is a response; only a missing one is an error.
 from __future__ import annotations
 
 import json as jsonlib
+import select
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -17,10 +18,12 @@ from urllib.parse import urlsplit
 
 import gevent
 import httptools
-from gevent import socket, ssl
+from gevent import monkey, socket, ssl
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECEIVE_BYTES = 65536
+# The one that gevent puts in its place would go through the event loop.
+_poll: Callable[[], Any] = monkey.get_original("select", "poll")
 
 
 class HttpStatusError(Exception):
@@ -83,27 +86,69 @@ class Response:
 
 
 class _Exchange:
-    """Callbacks of the parser for one response."""
+    """Callbacks of the parser for one response; nothing after its end is let into it."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, method: str, response: Response) -> None:
         self.response = response
         self.complete = False
         self.keep_alive = False
-        self.parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._ends_with_connection = False
+        self._surplus = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, received: bytes) -> None:
+        """Parse; raises HttpParserError for bytes that are no answer."""
+        try:
+            self._parser.feed_data(received)
+        except httptools.HttpParserError:
+            if not self.complete:
+                raise
+            self.keep_alive = False  # the answer is whole, what came behind it is not HTTP
+
+    def end(self) -> None:
+        """The server closed; raises ConnectionResetError if the answer was not whole."""
+        if not self._ends_with_connection:
+            raise ConnectionResetError("connection closed before the end of the answer")
+        self.response.status_code = self._parser.get_status_code()
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._surplus = True
+            self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.response.headers.add(name, value)
+        if not self.complete:
+            self.response.headers.add(name, value)
 
-    def on_body(self, body: bytes) -> None:
-        self.response._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        status = self.parser.get_status_code()
-        if status >= 200:  # 1xx are interim: the answer is still to come
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self.complete or status < 200:
+            return
+        if self._method == "HEAD":
+            # RFC 9112, 6.3: no body, whatever the headers say. Of 204 and 304 the parser knows.
             self.response.status_code = status
             self.complete = True
-            # Only here: after the message the parser has forgotten what it said.
-            self.keep_alive = self.parser.should_keep_alive()
+        else:
+            headers = self.response.headers
+            framed = "content-length" in headers or "transfer-encoding" in headers
+            self._ends_with_connection = not framed
+
+    def on_body(self, body: bytes) -> None:
+        if not self.complete:
+            self.response._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._surplus:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:  # interim: the answer is still to come, with headers of its own
+            self.response.headers = Headers()
+            return
+        self.response.status_code = status
+        self.complete = True
+        # Only here: after the message the parser has forgotten what it said.
+        self.keep_alive = self._parser.should_keep_alive()
 
 
 class _EventHook(Protocol):
@@ -141,6 +186,7 @@ class HttpClient:
         self._user = user
         self._timeout_seconds = timeout_seconds
         self._socket: Any = None
+        self._idle: Any = None
 
     def request(
         self,
@@ -243,10 +289,10 @@ class HttpClient:
             raise
 
     def _send(self, method: str, message: bytes, response: Response) -> Response:
-        reused = self._socket is not None
+        reused = self._kept()
         if not reused:
             self._connect()
-        exchange = _Exchange(response)
+        exchange = _Exchange(method, response)
         try:
             self._socket.sendall(message)
             received = self._socket.recv(_RECEIVE_BYTES)
@@ -257,28 +303,21 @@ class HttpClient:
         if not received and reused:
             self.close()
             raise _Stale("the server had closed the kept connection")
-        self._read(method, exchange, received)
+        while received:
+            exchange.feed(received)
+            if exchange.complete:
+                break
+            received = self._socket.recv(_RECEIVE_BYTES)
+        else:
+            exchange.end()
         if not exchange.keep_alive:
             self.close()
         return response
 
-    def _read(self, method: str, exchange: _Exchange, received: bytes) -> None:
-        while received:
-            exchange.parser.feed_data(received)
-            if exchange.complete:
-                return
-            if method == "HEAD" and b"\r\n\r\n" in received:
-                # The parser waits for a body that an answer to HEAD does not have.
-                exchange.response.status_code = exchange.parser.get_status_code()
-                self.close()
-                return
-            received = self._socket.recv(_RECEIVE_BYTES)
-        if exchange.parser.get_status_code() and "content-length" not in exchange.response.headers:
-            # RFC 9112, 6.3: without a length the body ends with the connection.
-            exchange.response.status_code = exchange.parser.get_status_code()
-            self.close()
-            return
-        raise ConnectionResetError("connection closed before the end of the answer")
+    def _kept(self) -> bool:
+        if self._socket is not None and self._idle.poll(0):
+            self.close()  # readable before we asked: the server closed it, or sent what is not ours
+        return self._socket is not None
 
     def _connect(self) -> None:
         connection = socket.create_connection(self._address)
@@ -286,6 +325,8 @@ class HttpClient:
         if self._tls:
             connection = self._tls.wrap_socket(connection, server_hostname=self._address[0])
         self._socket = connection
+        self._idle = _poll()
+        self._idle.register(connection.fileno(), select.POLLIN)
 
 
 class CatchResponse:
@@ -300,11 +341,14 @@ class CatchResponse:
         return getattr(self._response, name)
 
     def success(self) -> None:
-        """Count the request as good, whatever its status."""
+        """Count the request as good; a 3xx or 4xx then is what the scenario expected.
+
+        Locust believes it of any status, launchday's record not of a 429 or 5xx.
+        """
         self._meta["exception"] = None
 
     def failure(self, words: str) -> None:
-        """Count the request as failed, with these words."""
+        """Count the request as failed: the record calls a 2xx then `invalid`."""
         self._meta["exception"] = HttpStatusError(words)
 
     def __enter__(self) -> CatchResponse:

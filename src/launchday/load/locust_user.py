@@ -70,19 +70,32 @@ class Engine:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
+        self.book = SampleBook()
         self.epoch: float | None = None
         self.greenlets: list[gevent.Greenlet] = []
         self.reset()
+        if self.refused:
+            environment.process_exit_code = 2
 
     def reset(self) -> None:
         """Start a test anew: the web UI can start many, each with other parameters."""
         self.options = cast(Namespace, self.environment.parsed_options)
-        self.curve = cast(SurgeShape, self.environment.shape_class).curve(self.options)
+        self.refused = False
+        try:
+            self.curve = cast(SurgeShape, self.environment.shape_class).curve(self.options)
+        except ValueError as error:
+            # From the web UI: this test must not run, least of all with the curve before it.
+            _log.error("launchday: %s", error)
+            self.refused = True
         worker = getattr(self.environment.runner, "worker_index", 0)
         directory = self.options.launchday_record
         master = isinstance(self.environment.runner, MasterRunner)
         path = Path(directory) / f"samples-{worker}.jsonl" if directory and not master else None
+        if path and path.exists():
+            _log.warning("launchday: %s holds a test already; this one is not recorded", path)
+            path = None
         self.epoch = None
+        self.book.close()
         self.book = SampleBook(path)
         self.pacer = Pacer(self.book, self.options.late_after_seconds)
 
@@ -96,7 +109,7 @@ class Engine:
 
         Locust may say more than once that all users are there; the first time counts.
         """
-        if self.epoch is not None:
+        if self.epoch is not None or self.refused:
             return
         options = self.options
         self.epoch = time.perf_counter() + epoch_unix - time.time()
@@ -139,6 +152,8 @@ class Engine:
 
     def finished(self) -> bool:
         """Whether the schedule is over and every journey ended, or had time enough to."""
+        if self.refused:
+            return True
         if self.epoch is None:
             return False
         after = time.perf_counter() - self.epoch - self.curve.duration_seconds
@@ -146,14 +161,18 @@ class Engine:
         if isinstance(self.environment.runner, MasterRunner):
             return after > 2 * patience + 1
         journeys_over = self.pacer.done and self.pacer.busy == 0
-        return after > 0 and (journeys_over or after > 4 * patience)
+        longest = cast(SurgeShape, self.environment.shape_class).requests_per_journey * patience
+        return after > 0 and (journeys_over or after > longest + patience)
 
     def stop(self) -> None:
         """End the test: nothing more is handed out, what was counted is written."""
+        began = self.epoch is not None
         gevent.killall(self.greenlets)
         gc.unfreeze()
+        self.epoch = None  # the shape is asked before the next test starts
         try:
-            self.book.end()
+            if began:
+                self.book.end()
         except RecordError as error:
             _log.error("launchday: %s", error)
             self.environment.process_exit_code = 2
@@ -227,6 +246,7 @@ def _request_finished(
     response_time: float,
     response_length: int,
     response: Response,
+    exception: BaseException | None,
     context: Mapping[str, Any],
 ) -> None:
     if "launchday" not in context:
@@ -235,13 +255,14 @@ def _request_finished(
     meant_seconds, lateness_seconds, criticality = context["launchday"]
     service_seconds = response_time / 1000
     retry_after = "Retry-After" in response.headers
-    outcome = _outcome(engine, response, service_seconds + lateness_seconds, retry_after)
+    corrected_seconds = service_seconds + lateness_seconds
+    outcome = _outcome(engine, response, exception, corrected_seconds, retry_after)
     engine.book.request(
         meant_seconds,
         name,
         criticality.get(name, "unclassified"),
         outcome,
-        corrected_seconds=service_seconds + lateness_seconds,
+        corrected_seconds=corrected_seconds,
         service_seconds=service_seconds,
         answered_503=response.status_code == 503,
         retry_after=retry_after,
@@ -250,16 +271,25 @@ def _request_finished(
 
 
 def _outcome(
-    engine: Engine, response: Response, corrected_seconds: float, retry_after: bool
+    engine: Engine,
+    response: Response,
+    exception: BaseException | None,
+    corrected_seconds: float,
+    retry_after: bool,
 ) -> Outcome:
     if response.status_code == 0:
         timed_out = isinstance(response.error, TimeoutError)
         return Outcome.TIMEOUT if timed_out else Outcome.CONNECTION
+    status = response.status_code
+    if exception is not None and status < 300:
+        return Outcome.INVALID
+    if exception is None and 300 <= status < 500 and status != 429:
+        status = 200  # the scenario expected this answer and said so with success()
     return outcome_of(
-        response.status_code,
+        status,
         latency_seconds=corrected_seconds,
         objective_seconds=engine.options.objective_seconds,
-        reason=_problem_reason(response) if response.status_code == 503 else None,
+        reason=_problem_reason(response) if status == 503 else None,
         retry_after=retry_after,
     )
 
@@ -295,10 +325,14 @@ def _init(environment: Environment, **_: Any) -> None:
     runner = cast(Any, environment.runner)
 
     def request(**kwargs: Any) -> None:
-        wanted = ("name", "response_time", "response_length", "response", "context")
+        wanted = ("name", "response_time", "response_length", "response", "exception", "context")
         _request_finished(environment, *(kwargs[key] for key in wanted))
 
+    def user_error(exception: BaseException, **_: Any) -> None:
+        engine.book.crash(f"{type(exception).__name__}: {exception}")
+
     environment.events.request.add_listener(request)
+    environment.events.user_error.add_listener(user_error)
     environment.events.test_start.add_listener(lambda **_: engine.reset())
     environment.events.test_stop.add_listener(lambda **_: engine.stop())
     environment.events.quitting.add_listener(lambda **_: _say_what_was_kept(engine))
@@ -313,6 +347,9 @@ def _init(environment: Environment, **_: Any) -> None:
 
 
 def _begin_workers(engine: Engine) -> None:
+    # Once a test: Locust says it again when workers come or go, and a second plan would start over.
+    if engine.refused or engine.epoch is not None:
+        return
     runner = cast(MasterRunner, engine.environment.runner)
     workers = sorted(client.id for client in runner.clients.running)
     epoch_unix = time.time() + _START_DELAY_SECONDS

@@ -21,18 +21,22 @@ class SampleBook:
     """Counts requests by the second in which they were *meant* to start.
 
     So for each second offered = the sum over all outcomes, and a slow answer is charged to the
-    second whose arrival waited for it. Without a path nothing is written and only totals are kept.
+    second whose arrival waited for it. The file is made when the schedule begins; without a path
+    nothing is written and only totals are kept.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._log = AppendLog(path) if path else None
+        self._path = path
+        self._log: AppendLog | None = None
         self._cells: dict[CellKey, Cell] = {}
         self._arrivals: dict[int, Arrivals] = {}
         self.totals = Arrivals()
+        self.crashes = 0
 
     def begin(self, schedule: Schedule) -> None:
         """Write the schedule, before the first arrival."""
-        if self._log:
+        if self._path:
+            self._log = AppendLog(self._path)
             self._log.write(schedule_to_json(schedule))
 
     def arrival(self, due_seconds: float, *, started: bool, late: bool = False) -> None:
@@ -66,6 +70,12 @@ class SampleBook:
         cell.corrected.record(corrected_seconds)
         cell.service.record(service_seconds)
 
+    def crash(self, words: str) -> None:
+        """Note that the code of a journey raised; the first one is kept in words."""
+        self.crashes += 1
+        if self._log and self.crashes == 1:
+            self._log.write({"kind": "crash", "words": words})
+
     def flush(self) -> None:
         """Write what was counted since the last flush; lines add up when read."""
         if self._log and (self._cells or self._arrivals):
@@ -79,7 +89,7 @@ class SampleBook:
         """Write what is left and the last line, which says that nothing is missing."""
         self.flush()
         if self._log:
-            self._log.write({"kind": "end", **asdict(self.totals)})
+            self._log.write({"kind": "end", **asdict(self.totals), "crashes": self.crashes})
         self.close()
 
     def close(self) -> None:

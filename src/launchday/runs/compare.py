@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launchday import timeline
 from launchday.outcomes import Outcome
@@ -21,6 +21,7 @@ class Summary:
     """
 
     title: str
+    run_id: str
     offered: int
     peak_offered_rps: float
     peak_goodput_rps: float
@@ -43,12 +44,14 @@ def summarise(record: Record, verdict: Verdict) -> Summary | None:
     schedule = record.schedule
     if schedule is None:
         return None
-    peak = timeline.window(record, *timeline.peak_span(schedule))
-    whole = timeline.window(record, 0, schedule.duration_seconds + 1)
+    seen = timeline.seen_seconds(record, schedule)
+    peak = timeline.window(record, (s for s in timeline.peak_seconds(schedule) if s < seen))
+    whole = timeline.whole(record)
     end = timeline.overload_end(record, schedule, verdict.capacity_rps)
-    p99 = whole.admitted.quantile(0.99)
+    p99 = timeline.p99_of_admitted(whole, peak)
     return Summary(
         title=record.info.title or record.info.run_id,
+        run_id=record.info.run_id,
         offered=whole.offered,
         peak_offered_rps=peak.rate(peak.offered),
         peak_goodput_rps=peak.rate(peak.goodput),
@@ -60,8 +63,8 @@ def summarise(record: Record, verdict: Verdict) -> Summary | None:
         with_retry_after=whole.with_retry_after,
         errors=whole.errors,
         connection_errors=whole.outcomes[Outcome.CONNECTION],
-        recovery_seconds=timeline.seconds_to_recover(record, end),
-        watched_seconds=max(0.0, schedule.duration_seconds - end),
+        recovery_seconds=timeline.seconds_to_recover(record, end, seen),
+        watched_seconds=max(0, seen - end),
         kept_share=timeline.kept_share(record),
         verdict=verdict,
     )
@@ -97,6 +100,8 @@ def _errors(s: Summary) -> str:
 
 
 def _recovery(s: Summary) -> str:
+    if s.recovery_seconds is None and s.watched_seconds < timeline.RECOVERED_FOR_SECONDS:
+        return "not seen"
     if s.recovery_seconds is None:
         return f"not within {s.watched_seconds:.0f} s"
     return f"{s.recovery_seconds} s" if s.recovery_seconds else "at once"
@@ -117,6 +122,15 @@ _ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("generator kept its schedule", _kept),
     ("verdict", lambda s: s.verdict.outcome.value),
 )
+
+
+def distinct(summaries: list[Summary]) -> list[Summary]:
+    """The summaries with their run's name beside a title that another one has too."""
+    titles = [s.title for s in summaries]
+    return [
+        replace(s, title=f"{s.title} ({s.run_id})") if titles.count(s.title) > 1 else s
+        for s in summaries
+    ]
 
 
 def side_by_side(summaries: list[Summary]) -> list[tuple[str, list[str]]]:

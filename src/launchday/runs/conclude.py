@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from launchday.errors import RecordError
 from launchday.record import (
     JUNIT_FILE,
     REPORT_FILE,
@@ -32,11 +34,12 @@ def conclude(path: Path) -> tuple[Record, Verdict]:
 
 
 def judge_record(path: Path) -> tuple[Record, Verdict]:
-    """Read and judge a record, and write verdict.json."""
+    """Read and judge a record, and write verdict.json if the record is ours to write."""
     record = read_record(path)
     verdict = judge(record)
     text = json.dumps(asdict(verdict), indent=2, ensure_ascii=False)
-    write_atomically(path / VERDICT_FILE, text + "\n")
+    with suppress(RecordError):
+        write_atomically(path / VERDICT_FILE, text + "\n")
     return record, verdict
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +18,9 @@ from launchday.chaos.experiment import Experiment
 from launchday.chaos.inject import injected
 from launchday.chaos.inject import preflight as check_links
 from launchday.chaos.toxiproxy import Toxiproxy
-from launchday.errors import GeneratorError, PreflightError
+from launchday.errors import GeneratorError, PreflightError, RecordError
 from launchday.load.generator import GeneratorPlan, command, environment, why_it_failed
+from launchday.rate_curve import Phase
 from launchday.record import (
     FAULTS_FILE,
     AppendLog,
@@ -53,6 +54,7 @@ class RunPlan:
     experiment: Experiment | None = None
     toxiproxy_url: str | None = None
     toxiproxy_words: str | None = None
+    toxiproxy_owned: bool = False
     seed: int = 1
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
@@ -88,7 +90,9 @@ def conduct(
         ended = "interrupted"
         raise
     finally:
-        write_run_info(path, replace(info, ended=ended, ended_unix=time.time()))
+        # A full disk must not hide what went wrong before: a fault that stayed, say.
+        with suppress(RecordError):
+            write_run_info(path, replace(info, ended=ended, ended_unix=time.time()))
 
 
 def _run_info(plan: RunPlan, path: Path) -> RunInfo:
@@ -108,6 +112,7 @@ def _run_info(plan: RunPlan, path: Path) -> RunInfo:
             **plan.settings,
             "seed": plan.seed,
             "request_timeout_seconds": plan.request_timeout_seconds,
+            "late_after_seconds": plan.late_after_seconds,
             "parameters": dict(plan.parameters),
             "experiment": asdict(plan.experiment) if plan.experiment else None,
         },
@@ -202,8 +207,14 @@ class _Conductor:
                 }
             )
         self._follow(schedule, until_seconds=start)
-        log = self._path / FAULTS_FILE
-        with injected(toxiproxy, experiment, self._faults.write, run_id=self._path.name, log=log):
+        with injected(
+            toxiproxy,
+            experiment,
+            self._faults.write,
+            run_id=self._path.name,
+            log=self._path / FAULTS_FILE,
+            owned=self._plan.toxiproxy_owned,
+        ):
             self._fault_words = ", ".join(f"{f.words} on {f.link}" for f in experiment.faults)
             self._follow(schedule, until_seconds=end)
         self._fault_words = None
@@ -237,16 +248,36 @@ class _Conductor:
         if code is None or (code == 0 and ended_is_fine):
             return
         log = self._generator.log.read_text(encoding="utf-8", errors="replace")
-        why = why_it_failed(log, self._plan.scenario)
+        killed = f"it was killed by signal {code - 128}" if code > 128 else ""
+        why = killed or why_it_failed(log, self._plan.scenario)
         raise GeneratorError(f"the generator stopped early (exit {code}): {why}")
 
 
 def _fault_start(schedule: Schedule, experiment: Experiment) -> float:
     for phase in schedule.phases:
         if phase.name == experiment.phase:
-            return phase.start_seconds + experiment.after_seconds
+            start = phase.start_seconds + experiment.after_seconds
+            _check_fits(schedule, experiment, phase, start)
+            return start
     known = ", ".join(phase.name for phase in schedule.phases) or "none"
     raise PreflightError(
         f"experiment {experiment.title!r} starts in phase {experiment.phase!r}, which the scenario "
         f"does not have; its phases are: {known}"
     )
+
+
+def _check_fits(
+    schedule: Schedule, experiment: Experiment, phase: Phase, start_seconds: float
+) -> None:
+    lasts = phase.end_seconds - phase.start_seconds
+    if start_seconds >= phase.end_seconds:
+        raise PreflightError(
+            f"experiment {experiment.title!r} starts {experiment.after_seconds:g} s into the phase "
+            f"{phase.name!r}, which lasts only {lasts:g} s: make the phase longer"
+        )
+    end_seconds = start_seconds + experiment.duration_seconds
+    if end_seconds >= schedule.duration_seconds:
+        raise PreflightError(
+            f"experiment {experiment.title!r} ends at {end_seconds:g} s, after the schedule of the "
+            f"scenario ({schedule.duration_seconds:g} s): nobody would see the recovery"
+        )

@@ -9,6 +9,7 @@ at once.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ def main(command: list[str]) -> int:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            preexec_fn=_default_signals,
+            preexec_fn=_before_exec,
             start_new_session=True,
         )
     except OSError as error:
@@ -42,9 +43,12 @@ def main(command: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _default_signals() -> None:
+def _before_exec() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        # Also when this leash itself is killed: prctl(PR_SET_PDEATHSIG, SIGKILL).
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _end_with_stdin(child: subprocess.Popen[bytes]) -> None:

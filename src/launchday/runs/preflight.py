@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,25 +27,34 @@ def check_ownership(target: str, yours: Iterable[str]) -> None:
     Raises:
         PreflightError: it is not, is no URL, or its name does not resolve.
     """
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PreflightError(f"target {target!r} is no URL; give one like http://127.0.0.1:8000")
-    if parts.hostname in set(yours):
+    host = _host(target)
+    if host in set(yours):
         return
-    for address in _addresses(parts.hostname):
+    for address in _addresses(host):
         if not _is_ours(address):
             raise PreflightError(
-                f"target {parts.hostname} ({address}) is neither loopback nor private; if it is "
+                f"target {host} ({address}) is neither loopback nor private; if it is "
                 f"yours to load-test, say so in launchday.toml: "
-                f'[target] yours = ["{parts.hostname}"]'
+                f'[target] yours = ["{host}"]'
             )
+
+
+def _host(target: str) -> str:
+    try:
+        parts = urlsplit(target)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PreflightError(f"target {target!r} is no URL; give one like http://127.0.0.1:8000")
+    return parts.hostname
 
 
 def _addresses(host: str) -> list[str]:
     try:
         return sorted({str(info[4][0]) for info in socket.getaddrinfo(host, None)})
-    except OSError as error:
-        raise PreflightError(f"target host {host!r} does not resolve: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        raise PreflightError(f"target host {host!r} does not resolve: {error}") from error
 
 
 def _is_ours(address: str) -> bool:
@@ -62,16 +72,38 @@ def check_answers(target: str, health_path: str) -> None:
     Raises:
         PreflightError: no answer, or an answer of 500 and above.
     """
+    if not health_path.startswith("/"):
+        raise PreflightError(f"target.health_path is {health_path!r}; it must begin with a slash")
     url = target.rstrip("/") + health_path
-    try:
-        status = httpx.get(url, timeout=5.0, trust_env=False).status_code
-    except httpx.HTTPError as error:
-        raise PreflightError(
-            f"target {target} does not answer ({type(error).__name__}); start it, or name another "
-            "with --target"
-        ) from error
+    status = _get(
+        url, f"target {target} does not answer", "start it, or name another with --target"
+    )
     if status >= 500:
         raise PreflightError(f"target {url} answers {status}; it must be healthy before a run")
+
+
+def check_metrics(url: str | None) -> None:
+    """Ask for the target's metrics once, if it is said to have any.
+
+    Raises:
+        PreflightError: they cannot be had.
+    """
+    if url is None:
+        return
+    hint = "leave out --metrics if it has none"
+    status = _get(url, f"metrics {url} cannot be read", hint)
+    if status != 200:
+        raise PreflightError(f"metrics {url} answers {status}; {hint}")
+
+
+def _get(url: str, failed: str, hint: str) -> int:
+    try:
+        # Proxies of the environment are for elsewhere; certificates that it trusts are not.
+        context = ssl.create_default_context()
+        return httpx.get(url, timeout=5.0, trust_env=False, verify=context).status_code
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        words = str(error) or type(error).__name__
+        raise PreflightError(f"{failed} ({words}); {hint}") from error
 
 
 def find_scenario(name: str, directory: Path) -> Path:

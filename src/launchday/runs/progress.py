@@ -70,15 +70,14 @@ class LiveRecord:
         elapsed = now_unix - schedule.epoch_unix
         # A second is complete once its slowest request has timed out and was flushed.
         until = int(elapsed - schedule.request_timeout_seconds - 1)
-        w = timeline.window(self.record, max(0, until - _WINDOW_SECONDS), max(0, until))
-        refused = w.offered - w.goodput - w.outcomes["slow"] - w.errors
+        w = timeline.window(self.record, range(max(0, until - _WINDOW_SECONDS), max(0, until)))
         return Progress(
             title=self.record.info.title,
             phase=_phase_at(schedule, elapsed),
             elapsed_seconds=max(0.0, elapsed),
             left_seconds=max(0.0, schedule.duration_seconds - elapsed),
             offered_rps=w.rate(w.offered),
-            admitted_rps=w.rate(w.offered - refused),
+            admitted_rps=w.rate(w.admitted_count),
             goodput_rps=w.rate(w.goodput),
             shed_rps=w.rate(w.shed),
             failed_rps=w.rate(w.errors),
@@ -91,4 +90,6 @@ def _phase_at(schedule: Schedule, elapsed: float) -> str:
     for phase in schedule.phases:
         if phase.start_seconds <= elapsed < phase.end_seconds:
             return phase.name
+    if 0 <= elapsed < schedule.duration_seconds:
+        return "between"
     return "starting" if elapsed < 0 else "draining"

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from launchday import timeline
 from launchday.outcomes import Outcome
 from launchday.record import Record, Schedule
-from launchday.runs.compare import Summary, side_by_side, summarise
+from launchday.runs.compare import Summary, distinct, side_by_side, summarise
 from launchday.runs.verdict import Verdict
 from launchday.timeline import Window
 
@@ -29,7 +29,7 @@ def render_report(record: Record, verdict: Verdict) -> str:
 
 def render_comparison(title: str, runs: Sequence[tuple[Record, Verdict]]) -> str:
     """The report of several runs, side by side."""
-    summaries = [s for record, verdict in runs if (s := summarise(record, verdict))]
+    summaries = distinct([s for record, verdict in runs if (s := summarise(record, verdict))])
     return _render(title, runs, summaries)
 
 
@@ -68,11 +68,25 @@ def _view(number: int, record: Record, verdict: Verdict) -> dict[str, Any]:
         "info": info,
         "verdict": verdict,
         "started": datetime.fromtimestamp(info.started_unix, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "how": _how(record),
         "faults": [_fault_sentence(*span) for span in timeline.fault_spans(record)],
         "phases": _phases(record, schedule) if schedule else [],
         "endpoints": _endpoints(record),
         "data": _data(record, schedule, verdict) if schedule else None,
     }
+
+
+def _how(record: Record) -> str:
+    """What the run was set to, in words."""
+    settings = record.info.settings
+    parts = [f"seed {settings['seed']}"] if "seed" in settings else []
+    if "request_timeout_seconds" in settings:
+        parts.append(f"clients wait {settings['request_timeout_seconds']:g} s")
+    parts += [f"{name} {value}" for name, value in settings.get("parameters", {}).items()]
+    if local := settings.get("local"):
+        shedding = "on" if local["shedding"] else "off"
+        parts.append(f"reference backend with {local['slots']} slots, load shedding {shedding}")
+    return ", ".join(parts)
 
 
 def _fault_sentence(words: str, start: float, end: float | None) -> str:
@@ -97,10 +111,9 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def _phases(record: Record, schedule: Schedule) -> list[dict[str, Any]]:
-    return [
-        _row(phase.name, timeline.window(record, phase.start_seconds, phase.end_seconds))
-        for phase in schedule.phases
-    ]
+    seen = timeline.seen_seconds(record, schedule)
+    spans = [(phase.name, timeline.phase_seconds(phase, seen)) for phase in schedule.phases]
+    return [_row(name, timeline.window(record, span)) for name, span in spans if len(span)]
 
 
 def _endpoints(record: Record) -> list[dict[str, Any]]:

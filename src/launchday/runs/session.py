@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from launchday.chaos.experiment import Experiment
-from launchday.errors import LaunchdayError
+from launchday.errors import LaunchdayError, PreflightError, RecordError
 from launchday.record import Record, Rules, create_run_directory
 from launchday.runs.conclude import conclude
 from launchday.runs.conduct import RunPlan, conduct
-from launchday.runs.preflight import check_answers, check_ownership
+from launchday.runs.preflight import check_answers, check_metrics, check_ownership
 from launchday.runs.processes import Processes
 from launchday.runs.progress import Progress
 from launchday.runs.stack import LocalStack, describe_toxiproxy, running
@@ -49,7 +49,6 @@ class Session:
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
     parameters: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,26 @@ def run(session: Session, on_progress: Callable[[Progress], None], stop: Stop) -
     if isinstance(session.target, Target):
         check_ownership(session.target.url, session.target.yours)
         check_answers(session.target.url, session.target.health_path)
+        check_metrics(session.target.metrics_url)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{session.scenario.stem}"
     path = _new_directory(session.directory, run_id)
     error: LaunchdayError | None = None
     try:
         with Processes(path / LOGS) as processes:
             _conduct(session, path, processes, on_progress, stop)
+    except PreflightError:
+        raise
     except LaunchdayError as raised:
         error = raised
         if not any(path.glob("samples-*.jsonl")):
             raise
-    record, verdict = conclude(path)
+    try:
+        record, verdict = conclude(path)
+    except RecordError:
+        # A full disk, say: what ended the run before matters more than the missing report.
+        if error:
+            raise error from None
+        raise
     return Result(record, verdict, error)
 
 
@@ -107,7 +115,12 @@ def _conduct(
     if isinstance(session.target, LocalStack):
         with running(session.target, processes, stop) as stack:
             plan = _plan(session, stack.target_url, stack.metrics_url, stack.toxiproxy_url)
-            plan = replace(plan, toxiproxy_words=stack.toxiproxy_words)
+            plan = replace(
+                plan,
+                toxiproxy_words=stack.toxiproxy_words,
+                toxiproxy_owned=stack.toxiproxy_owned,
+                settings={"local": _without_secrets(session.target)},
+            )
             conduct(plan, path, processes, on_progress, stop)
         return
     target = session.target
@@ -130,5 +143,10 @@ def _plan(session: Session, target: str, metrics: str | None, toxiproxy: str | N
         late_after_seconds=session.late_after_seconds,
         parameters=session.parameters,
         argv=tuple(sys.argv),
-        settings=session.settings,
     )
+
+
+def _without_secrets(stack: LocalStack) -> dict[str, Any]:
+    """What the stack was started with; of the database URL, which may hold a password, its kind."""
+    kind = (stack.database_url or "sqlite").partition(":")[0]
+    return {**asdict(stack), "database_url": kind}

@@ -35,7 +35,6 @@ class LocalStack:
     slots: int = 20
     service_mean_seconds: float = 0.05
     service_cv: float = 0.5
-    fleet_size: int = 1000
     shed_limit: int | None = None
     database_url: str | None = None
     toxiproxy_url: str | None = None
@@ -43,12 +42,17 @@ class LocalStack:
 
 @dataclass(frozen=True)
 class RunningStack:
-    """Where the started stack answers. `toxiproxy_words` says which server injects faults."""
+    """Where the started stack answers.
+
+    `toxiproxy_words` says which server injects faults, `toxiproxy_owned` whether it was started
+    here and ends with the run.
+    """
 
     target_url: str
     metrics_url: str
     toxiproxy_url: str
     toxiproxy_words: str
+    toxiproxy_owned: bool
 
 
 def project_root() -> Path:
@@ -87,6 +91,7 @@ def running(stack: LocalStack, processes: Processes, stop: Stop) -> Iterator[Run
                 f"http://127.0.0.1:{metrics_port}/metrics",
                 url,
                 words,
+                owned,
             )
         finally:
             if not owned:
@@ -124,7 +129,6 @@ def _start_target(
         TARGET_SLOTS=stack.slots,
         TARGET_SERVICE_MEAN_SECONDS=stack.service_mean_seconds,
         TARGET_SERVICE_CV=stack.service_cv,
-        TARGET_FLEET_SIZE=stack.fleet_size,
         TARGET_SHEDDING="on" if stack.shedding else "off",
         TARGET_SHED_LIMIT=stack.shed_limit,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from launchday import timeline
-from launchday.outcomes import Outcome
+from launchday.outcomes import ERRORS, Outcome
 from launchday.record import Record, Rules, Schedule
 from launchday.timeline import Window
 
@@ -49,6 +49,7 @@ class _Evidence:
     schedule: Schedule
     rules: Rules
     capacity_rps: float | None
+    seen_seconds: int
     quiet: Window
     peak: Window
     whole: Window
@@ -79,13 +80,17 @@ def judge(record: Record) -> Verdict:
     evidence = _evidence(record, schedule)
     stages: tuple[tuple[VerdictOutcome, int, tuple[Callable[[_Evidence], Check], ...]], ...] = (
         (VerdictOutcome.INCONCLUSIVE, 5, (_faults_undone,)),
-        (VerdictOutcome.INCONCLUSIVE, 2, (_run_complete, _schedule_kept, _faults_applied)),
+        (
+            VerdictOutcome.INCONCLUSIVE,
+            2,
+            (_run_complete, _scenario_sound, _schedule_kept, _faults_applied),
+        ),
         (VerdictOutcome.INCONCLUSIVE, 3, (_steady_before,)),
         (VerdictOutcome.INCONCLUSIVE, 4, (_faults_had_effect,)),
         (
             VerdictOutcome.BREACHED,
             1,
-            (_goodput_kept, _latency, _retry_after, _connections, _errors, _recovered),
+            (_goodput_kept, _latency, _retry_after, _connections, _errors, _recovered, _metrics),
         ),
     )
     decided: tuple[VerdictOutcome, int] = (VerdictOutcome.HELD, 0)
@@ -98,20 +103,22 @@ def judge(record: Record) -> Verdict:
         if failed and not reasons:
             decided, reasons = (outcome, exit_code), failed
     if not reasons:
-        reasons = [check.sentence for check in checks[-6:] if check.held]
+        reasons = [check.sentence for check in results if check.held]
     return Verdict(*decided, tuple(reasons), tuple(checks), evidence.capacity_rps)
 
 
 def _evidence(record: Record, schedule: Schedule) -> _Evidence:
-    end = schedule.duration_seconds + 1
+    seen = timeline.seen_seconds(record, schedule)
+    peak = [second for second in timeline.peak_seconds(schedule) if second < seen]
     return _Evidence(
         record,
         schedule,
         record.info.rules,
         known_capacity(record),
-        timeline.window(record, *timeline.quiet_span(schedule)),
-        timeline.window(record, *timeline.peak_span(schedule)),
-        timeline.window(record, 0, end),
+        seen,
+        timeline.window(record, timeline.quiet_seconds(record, schedule)),
+        timeline.window(record, peak),
+        timeline.whole(record),
     )
 
 
@@ -122,6 +129,8 @@ def _faults_undone(e: _Evidence) -> Check:
         return Check("faults undone", False, "Left behind: " + "; ".join(reasons) + ".")
     applied = sum(f["event"] == "applied" for f in e.record.faults)
     undone = sum(f["event"] == "undone" for f in e.record.faults)
+    if applied == 0:
+        return Check("faults undone", None, "No fault was injected.")
     if applied > undone:
         sentence = f"{applied - undone} fault(s) have no record of being undone."
         return Check("faults undone", False, sentence)
@@ -129,14 +138,23 @@ def _faults_undone(e: _Evidence) -> Check:
 
 
 def _run_complete(e: _Evidence) -> Check:
-    if e.record.complete:
+    ended = e.record.info.ended
+    if e.record.complete and ended == "completed":
         return Check("run complete", True, "The run reached the end of its schedule.")
-    last = max((key[0] for key in e.record.cells), default=0)
+    how = {"running": "goes on still, or was killed", "interrupted": "was interrupted"}
     sentence = (
-        f"The run stopped at second {last} of {e.schedule.duration_seconds:.0f}; "
-        "what follows is about that part only."
+        f"The run {how.get(ended, 'failed')}: {e.seen_seconds} of "
+        f"{e.schedule.duration_seconds:.0f} s were seen, and what follows is about those only."
     )
     return Check("run complete", False, sentence)
+
+
+def _scenario_sound(e: _Evidence) -> Check:
+    if not e.record.crash_words:
+        return Check("scenario sound", True, "No journey raised an exception.")
+    count = e.record.crashes or "Some"
+    sentence = f"{count} journeys raised an exception, the first: {e.record.crash_words[0]}."
+    return Check("scenario sound", False, sentence)
 
 
 def _schedule_kept(e: _Evidence) -> Check:
@@ -167,9 +185,13 @@ def _steady_before(e: _Evidence) -> Check:
     sentence = f"Before the surge {share:.1%} of requests were good."
     if share >= e.rules.steady_share:
         return Check("steady before", True, sentence)
-    return Check(
-        "steady before", False, f"{sentence} At least {e.rules.steady_share:.0%} are needed."
+    others = ", ".join(
+        f"{count} {outcome}"
+        for outcome, count in sorted(e.quiet.outcomes.items())
+        if outcome != "ok"
     )
+    sentence += f" At least {e.rules.steady_share:.0%} are needed; the others were {others}."
+    return Check("steady before", False, sentence)
 
 
 def _faults_had_effect(e: _Evidence) -> Check:
@@ -188,33 +210,32 @@ def _faults_had_effect(e: _Evidence) -> Check:
 
 
 def _goodput_kept(e: _Evidence) -> Check:
-    offered = e.peak.rate(e.peak.offered)
-    goodput = e.peak.rate(e.peak.goodput)
-    if e.capacity_rps is not None:
-        reachable, name = min(offered, e.capacity_rps), "what was reachable"
-    else:
-        reachable = min(offered, e.quiet.rate(e.quiet.goodput))
-        name = "what it was before the surge (the target's capacity is not known)"
-    if reachable <= 0:
-        return Check("goodput kept", None, "Nothing was offered at the peak.")
-    share = goodput / reachable
-    sentence = (
-        f"At the peak {offered:.0f} requests/s were offered and {goodput:.0f}/s were good: "
-        f"{share:.0%} of {name} ({e.rules.goodput_share:.0%} needed)."
-    )
-    return Check("goodput kept", share >= e.rules.goodput_share, sentence)
+    if not e.peak.offered:
+        return Check("goodput kept", None, "Not judged: the peak was not seen.")
+    offered, goodput = e.peak.rate(e.peak.offered), e.peak.rate(e.peak.goodput)
+    needed = e.rules.goodput_share
+    said = f"At the peak {offered:.0f} requests/s were offered and {goodput:.0f}/s were good"
+    if e.capacity_rps is None:
+        before = e.quiet.rate(e.quiet.goodput)
+        held = goodput >= needed * min(offered, before)
+        sentence = f"{said}, {before:.0f}/s before the surge; the target's capacity is not known."
+        return Check("goodput kept", held, sentence)
+    share = goodput / min(offered, e.capacity_rps)
+    sentence = f"{said}: {share:.0%} of what was reachable ({needed:.0%} needed)."
+    return Check("goodput kept", share >= needed, sentence)
 
 
 def _latency(e: _Evidence) -> Check:
-    p99 = e.whole.admitted.quantile(0.99)
+    p99 = timeline.p99_of_admitted(e.whole, e.peak)
     if p99 is None:
         return Check("latency of admitted", False, "No request was admitted.")
-    more = " or more (clients gave up)" if p99 >= 0.98 * e.schedule.request_timeout_seconds else ""
+    gave_up = p99 >= 0.98 * e.schedule.request_timeout_seconds
+    more = " or more, since clients gave up" if gave_up else ""
     sentence = (
         f"p99 of admitted requests was {p99 * 1000:.0f} ms{more} "
         f"(objective {e.rules.objective_seconds * 1000:.0f} ms)."
     )
-    return Check("latency of admitted", p99 <= e.rules.objective_seconds, sentence)
+    return Check("latency of admitted", p99 <= e.rules.objective_seconds and not gave_up, sentence)
 
 
 def _retry_after(e: _Evidence) -> Check:
@@ -232,24 +253,42 @@ def _connections(e: _Evidence) -> Check:
 
 
 def _errors(e: _Evidence) -> Check:
-    share = e.whole.errors / e.whole.offered if e.whole.offered else 0.0
+    # Of those that were let in: refusals must not dilute failures.
+    attempts = e.whole.offered - e.whole.refused
+    share = e.whole.errors / attempts if attempts else 0.0
     parts = ", ".join(
-        f"{e.whole.outcomes[o]} {o.value}"
-        for o in (Outcome.TIMEOUT, Outcome.SERVER_ERROR, Outcome.DEPENDENCY, Outcome.CONNECTION)
-        if e.whole.outcomes[o]
+        f"{e.whole.outcomes[outcome]} {outcome.value}"
+        for outcome in sorted(ERRORS)
+        if e.whole.outcomes[outcome]
     )
-    sentence = f"{share:.1%} of requests failed ({parts or 'none'}; at most {_ERROR_SHARE:.0%})."
+    sentence = (
+        f"{share:.1%} of requests that were not refused failed "
+        f"({parts or 'none'}; at most {_ERROR_SHARE:.0%})."
+    )
     return Check("errors", share <= _ERROR_SHARE, sentence)
 
 
 def _recovered(e: _Evidence) -> Check:
     end = timeline.overload_end(e.record, e.schedule, e.capacity_rps)
-    took = timeline.seconds_to_recover(e.record, end)
-    if took is None:
-        observed = max(0.0, e.schedule.duration_seconds - end)
-        sentence = f"Goodput did not come back within the {observed:.0f} s after the surge."
-        return Check("recovery", False, sentence)
+    observed = e.seen_seconds - end
+    took = timeline.seconds_to_recover(e.record, end, e.seen_seconds)
+    if took is not None:
+        sentence = (
+            f"Goodput was back {took} s after the surge (allowed {e.rules.recovery_seconds:g} s)."
+        )
+        return Check("recovery", took <= e.rules.recovery_seconds, sentence)
+    if observed < timeline.RECOVERED_FOR_SECONDS:
+        return Check("recovery", None, "Not judged: too little was seen after the surge.")
+    sentence = f"Goodput did not come back within the {observed} s after the surge."
+    return Check("recovery", False, sentence)
+
+
+def _metrics(e: _Evidence) -> Check:
+    failed = [line for line in e.record.metrics if "error" in line]
+    if not failed:
+        return Check("metrics", None, f"{len(e.record.metrics)} scrapes of the target's metrics.")
     sentence = (
-        f"Goodput was back {took} s after the surge (allowed {e.rules.recovery_seconds:.0f} s)."
+        f"{len(failed)} of {len(e.record.metrics)} scrapes of the target's metrics failed "
+        f"(the last: {failed[-1]['error']})."
     )
-    return Check("recovery", took <= e.rules.recovery_seconds, sentence)
+    return Check("metrics", None, sentence)

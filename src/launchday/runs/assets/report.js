@@ -3,7 +3,7 @@
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const OUTCOMES = [
   ["ok", "--good"], ["slow", "--slow"], ["shed", "--shed"], ["maintenance", "--maintenance"],
-  ["throttled", "--throttled"], ["dependency", "--dependency"], ["timeout", "--failed"],
+  ["throttled", "--throttled"], ["dependency", "--dependency"], ["timeout", "--failed"], ["invalid", "--invalid"],
   ["server_error", "--server-error"], ["connection", "--connection"], ["client_error", "--client-error"],
 ];
 
