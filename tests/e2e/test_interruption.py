@@ -108,6 +108,6 @@ def test_kill_9_of_the_conductor_leaves_nothing_and_the_record_can_be_judged(
     (path,) = (tmp_path / "runs").iterdir()
     judged = launchday("verdict", str(path))
     assert judged.returncode == 2, judged.stdout
-    assert "stopped at second" in judged.stdout
+    assert "s were seen" in judged.stdout
     assert launchday("report", str(path)).returncode == 0
     assert (path / "report.html").exists()
