@@ -18,7 +18,7 @@ from target_service.settings import TargetSettings
 
 
 def criticality(scope: Scope) -> str:
-    """Return how much it hurts when this request fails: ../shared/stories.md, by route."""
+    """Return how much it hurts when this request fails, by route."""
     path: str = scope["path"]
     if path.startswith("/v1/vehicles/"):
         if path.endswith(("/commands/lock", "/commands/unlock")):

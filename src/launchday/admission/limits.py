@@ -42,7 +42,7 @@ class Limit(Protocol):
 class FixedLimit:
     """The same limit for ever: right when the parallelism of the service is known.
 
-    Rule of thumb (reference/admission.md 4.3): about 1.2 times the parallelism, more where permits
+    Rule of thumb: about 1.2 times the parallelism, more where permits
     are held while waiting for something slow, and at least two more.
     Raises ValueError unless `limit` is an integer of at least 1.
     """

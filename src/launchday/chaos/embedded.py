@@ -28,7 +28,7 @@ KEEP_ALIVE_SECONDS = 600
 class _Server(uvicorn.Server):
     """Says when it is ready, and leaves signals to us: a stopped server exits 0."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override] # a plain function does
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -213,7 +213,7 @@ class _Requests:
 
 def _validate(response: requests.Response) -> requests.Response:
     if _asking.get() is None:
-        return _original_validate(response)  # type: ignore[no-any-return]
+        return _original_validate(response)  # type: ignore[no-any-return] # ships no types
     if response.status_code >= 400:
         raise _refusal(response)
     return response

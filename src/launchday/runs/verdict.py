@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict, its exit code (design.md) and every check; `reasons` are the decisive ones."""
+    """The verdict, its exit code and every check; `reasons` are the decisive ones."""
 
     outcome: VerdictOutcome
     exit_code: int
