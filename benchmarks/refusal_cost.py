@@ -1,4 +1,4 @@
-"""What a refusal costs: the shedder's 503 beside the cheapest 503 that ASGI allows, in process."""
+"""What a refusal costs: our 503s beside the cheapest 503 that ASGI allows, in process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from random import Random
 
 from prometheus_client import CollectorRegistry
 
-from launchday import LoadSheddingMiddleware
+from launchday import (
+    LoadSheddingMiddleware,
+    Maintenance,
+    MaintenanceMiddleware,
+    MaintenanceWindow,
+)
 from launchday.admission.asgi import ASGIApp, Message, Receive, Scope, Send
 from launchday.admission.prometheus import PrometheusObserver
 
@@ -48,6 +53,15 @@ def idle(observer: PrometheusObserver | None) -> ASGIApp:
     return LoadSheddingMiddleware(bare_200, limit=100, observer=observer, random=Random(1))
 
 
+def in_maintenance(starts_in_seconds: float | None) -> ASGIApp:
+    """Return a service whose doors close then, for an hour; None: nothing is planned."""
+    maintenance = Maintenance(random=Random(1))
+    if starts_in_seconds is not None:
+        starts_at = time.time() + starts_in_seconds
+        maintenance.schedule(MaintenanceWindow(starts_at, starts_at + 3600, "Back soon"))
+    return MaintenanceMiddleware(bare_200, maintenance=maintenance)
+
+
 async def microseconds_per_call(app: ASGIApp) -> float:
     """Return the CPU time of one call, averaged over one round."""
     headers = [(b"host", b"127.0.0.1"), (b"accept", b"*/*"), (b"user-agent", b"benchmark")]
@@ -70,7 +84,10 @@ async def measure() -> dict[str, float]:
         "bare 503": lambda: bare_503,
         "refusal": lambda: saturated(None),
         "refusal, with metrics": lambda: saturated(PrometheusObserver(CollectorRegistry())),
+        "maintenance refusal": lambda: in_maintenance(0),
         "bare 200": lambda: bare_200,
+        "no maintenance": lambda: in_maintenance(None),
+        "maintenance announced": lambda: in_maintenance(1800),
         "admission": lambda: idle(None),
         "admission, with metrics": lambda: idle(PrometheusObserver(CollectorRegistry())),
     }

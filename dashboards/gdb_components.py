@@ -55,6 +55,10 @@ LEGENDS: dict[str, tuple[str, Json]] = {
     "error": (VERMILLION, SOLID),
     "5xx": (VERMILLION, SOLID),
     "timeout": (PURPLE, DOTTED),
+    "overload": (ORANGE, DASHED),
+    "maintenance": (SKY, DOTTED),
+    "dependency": (VERMILLION, SOLID),
+    "refused": (YELLOW, DASHED),
     "capacity": ("text", DOTTED),
     "limit": ("text", DOTTED),
 }

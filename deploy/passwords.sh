@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the passwords of this stack once, at its first start: random, or taken from the environment.
+# Make the passwords and keys of this stack once: random, or taken from the environment.
 # Nobody has to choose one, none is in the repository, and there is no default.
 # usage: passwords.sh DIRECTORY
 set -eu
@@ -13,5 +13,8 @@ if [ ! -s pgpass ]; then
   printf '*:*:car:car:%s\n' "$(printf '%s' "$postgres" | sed 's/[\\:]/\\&/g')" >pgpass
 fi
 [ -s grafana ] || printf '%s' "${GRAFANA_ADMIN_PASSWORD:-$(random)}" >grafana
+for key in admin_token session_key; do
+  [ -s "$key" ] || random >"$key"
+done
 # PostgreSQL and Grafana run under users of their own; the volume is mounted nowhere else.
 chmod 0444 postgres grafana

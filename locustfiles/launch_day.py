@@ -13,8 +13,10 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import ClassVar
 
+from _owners import REGIONS, Account, Owners, add_options
 from locust import events, task
 from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
 
 from launchday.load import RateCurve, launch_day
 from launchday.load.locust_user import ArrivalUser, SurgeShape
@@ -37,7 +39,16 @@ def add_parameters(parser: LocustArgumentParser) -> None:
     for name, (default, meaning) in PARAMETERS.items():
         flag = "--" + name.replace("_", "-")
         group.add_argument(flag, type=float, default=default, help=f"{meaning} (default {default})")
-    group.add_argument("--fleet-size", type=int, default=1000, help="vehicles of the target")
+    group.add_argument("--region", choices=REGIONS, default="us", help="of the target (default us)")
+    add_options(group, owners=200)
+
+
+def _where(environment: Environment) -> dict[str, str]:
+    options = environment.parsed_options
+    return {options.region: environment.host or ""} if options else {}
+
+
+OWNERS = Owners(_where)
 
 
 class LaunchDay(SurgeShape):
@@ -59,28 +70,32 @@ class Owner(ArrivalUser):
         "unlock": "critical_plus",
     }
 
-    def vin(self) -> str:
-        """The car of whoever arrives."""
-        return f"LAUNCHDAY{self.random.randrange(self.engine.options.fleet_size):08d}"
+    def account(self) -> Account:
+        """Whoever arrives."""
+        return OWNERS.any(self.engine.options.region, self.random)
 
     @task(6)
     def reserve(self) -> None:
         """Reserve the new model."""
+        key = {"Idempotency-Key": self.idempotency_key()}
         self.client.post(
             "/v1/reservations",
-            json={"model": "launch-edition", "owner": self.vin()},
-            headers={"Idempotency-Key": f"{self.random.getrandbits(128):032x}"},
+            json={"model": "launch-edition"},
+            headers={**self.account().headers, **key},
             name="reserve",
         )
 
     @task(3)
     def look(self) -> None:
         """Look at the car."""
-        self.client.get(f"/v1/vehicles/{self.vin()}/state", name="state")
+        owner = self.account()
+        self.client.get(f"/v1/vehicles/{owner.vin}/state", headers=owner.headers, name="state")
 
     @task(1)
     def unlock(self) -> None:
         """Look at the car and unlock it; the app tries to unlock whatever the state said."""
-        vin = self.vin()
-        self.client.get(f"/v1/vehicles/{vin}/state", name="state")
-        self.client.post(f"/v1/vehicles/{vin}/commands/unlock", name="unlock")
+        owner = self.account()
+        car = f"/v1/vehicles/{owner.vin}"
+        self.client.get(f"{car}/state", headers=owner.headers, name="state")
+        key = {"Idempotency-Key": self.idempotency_key()}
+        self.client.post(f"{car}/commands/unlock", headers={**owner.headers, **key}, name="unlock")

@@ -1,61 +1,97 @@
-"""The application: endpoints, error answers, and the shedder in one line."""
+"""The application: endpoints, error answers, and what every request passes on its way in."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from launchday import LoadSheddingMiddleware
-from launchday.admission.prometheus import PrometheusObserver
+from launchday import LoadSheddingMiddleware, MaintenanceMiddleware
 from target_service import problems
-from target_service.api import commands, reservations, status, vehicles
+from target_service.api import (
+    admin,
+    appointments,
+    chargers,
+    charging,
+    commands,
+    documents,
+    energy,
+    maintenance,
+    notifications,
+    reservations,
+    sessions,
+    software,
+    status,
+    telemetry,
+    vehicles,
+)
 from target_service.backend import Backend
+from target_service.body_limit import BodyLimit
+from target_service.lifecycle import LifecycleMiddleware
 from target_service.metrics import RequestTimer
+from target_service.routes import ALWAYS_OPEN_PATHS, EXEMPT_PATHS, criticality_of
 from target_service.settings import TargetSettings
+from target_service.unavailable import Cause, ShedObserver
+
+FEATURES = (
+    sessions,
+    vehicles,
+    commands,
+    charging,
+    chargers,
+    reservations,
+    software,
+    energy,
+    appointments,
+    notifications,
+    telemetry,
+    status,
+    maintenance,
+    admin,
+)
 
 
 def criticality(scope: Scope) -> str:
     """Return how much it hurts when this request fails, by route."""
-    path: str = scope["path"]
-    if path.startswith("/v1/vehicles/"):
-        if path.endswith(("/commands/lock", "/commands/unlock")):
-            return "critical_plus"
-        if path.endswith("/state"):
-            return "sheddable_plus"
-    return "critical"
+    return criticality_of(scope["method"], scope["path"])
 
 
 def create_app(settings: TargetSettings) -> FastAPI:
     """Build the reference backend; its parts are in `app.state.backend`."""
     backend = Backend(settings)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await backend.open()
-        try:
-            yield
-        finally:
-            await backend.close()
-
     app = FastAPI(
         title="Connected car (launchday reference backend)",
-        lifespan=lifespan,
+        version="1",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
     app.state.backend = backend
-    for feature in (commands, vehicles, reservations, status):
+    for feature in FEATURES:
         feature.add_routes(app, backend)
-    problems.install(app)
+    documents.add_routes(app)
+    problems.install(app, backend.unavailable)
+    # The last added is the outermost.
     app.add_middleware(RequestTimer, histogram=backend.metrics.request)
     if settings.shedding == "on":
-        observer = PrometheusObserver(backend.metrics.registry)
-        limit = settings.effective_shed_limit
         app.add_middleware(
-            LoadSheddingMiddleware, limit=limit, criticality=criticality, observer=observer
+            LoadSheddingMiddleware,
+            limit=settings.effective_shed_limit,
+            exempt_paths=EXEMPT_PATHS,
+            criticality=criticality,
+            observer=ShedObserver(backend.metrics.registry, backend.unavailable),
         )
+    # Outside the shedder: a slow upload must not hold a permit.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(
+        MaintenanceMiddleware,
+        maintenance=backend.maintenance.doors,
+        criticality=criticality,
+        exempt_paths=ALWAYS_OPEN_PATHS,
+        on_refused=lambda *_: backend.unavailable.count(Cause.MAINTENANCE, "maintenance"),
+    )
+    app.add_middleware(
+        LifecycleMiddleware, lifecycle=backend.lifecycle, on_refused=backend.unavailable.count
+    )
+    # At the first request otherwise: until then the shedder would export no limit.
+    app.middleware_stack = app.build_middleware_stack()
     return app

@@ -1,57 +1,129 @@
-"""What stands behind the backend, how it did lately, and the error when it failed."""
+"""What stands behind the backend: every call timed, bounded, and refused while it is broken."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from launchday.metric_names import CAR_DEPENDENCY
+from launchday.metric_names import CAR_BREAKER_OPENED, CAR_BREAKER_STATE, CAR_DEPENDENCY
+from target_service.breaker import Breaker, State
 
 DATABASE = "database"
 GATEWAY = "gateway"
+NAMES = (DATABASE, GATEWAY)
+OUTCOMES = ("ok", "error", "timeout", "refused")
+
+logger = logging.getLogger(__name__)
 
 
 class DependencyFailed(Exception):
-    """Something behind the backend failed or took too long; answered 503 with Retry-After."""
+    """Something behind the backend failed or took too long; answered 503 with Retry-After.
 
-    def __init__(self, dependency: str) -> None:
+    `retry_after_seconds`: how long its breaker stays open, 0 if it is not.
+    """
+
+    def __init__(self, dependency: str, retry_after_seconds: float = 0.0) -> None:
         super().__init__(f"{dependency} failed")
         self.dependency = dependency
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Dependencies:
-    """Times every call and remembers whether the last one worked."""
+    """Times every call and guards it by a circuit breaker, one for each dependency."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        histogram = Histogram(
+    def __init__(self, registry: CollectorRegistry, random: Random) -> None:
+        seconds = Histogram(
             CAR_DEPENDENCY.name,
             CAR_DEPENDENCY.help,
             CAR_DEPENDENCY.labels,
             registry=registry,
             buckets=CAR_DEPENDENCY.buckets,
         )
-        self._seconds = {
-            (dependency, outcome): histogram.labels(dependency, outcome)
-            for dependency in (DATABASE, GATEWAY)
-            for outcome in ("ok", "error", "timeout")
+        state = Gauge(
+            CAR_BREAKER_STATE.name,
+            CAR_BREAKER_STATE.help,
+            CAR_BREAKER_STATE.labels,
+            registry=registry,
+        )
+        opened = Counter(
+            CAR_BREAKER_OPENED.name,
+            CAR_BREAKER_OPENED.help,
+            CAR_BREAKER_OPENED.labels,
+            registry=registry,
+        )
+        self._by_name = {
+            name: _Dependency.create(name, seconds, state, opened, random) for name in NAMES
         }
-        self.works = {DATABASE: True, GATEWAY: True}
+
+    def works(self, dependency: str) -> bool:
+        """Return whether the last call worked and calls are let through."""
+        entry = self._by_name[dependency]
+        return entry.last_worked and entry.breaker.state is State.CLOSED
+
+    def state(self, dependency: str) -> State:
+        """Return the state of its breaker."""
+        return self._by_name[dependency].breaker.state
 
     @contextmanager
     def call(self, dependency: str) -> Iterator[None]:
-        """Time the block; a block that ran out of time or was given up counts as timeout."""
+        """Time the block; refuse it with DependencyFailed while the breaker is open.
+
+        A block that ran out of time counts as timeout and as failure. One that was cancelled,
+        because the client left, counts as timeout; it says nothing about the dependency.
+        """
+        entry = self._by_name[dependency]
+        if not entry.breaker.allows():
+            entry.seconds["refused"].observe(0.0)
+            raise DependencyFailed(dependency, entry.breaker.seconds_left())
         started_at = time.perf_counter()
         outcome = "error"
         try:
             yield
             outcome = "ok"
-        except (TimeoutError, asyncio.CancelledError):
+            entry.breaker.succeeded()
+        except asyncio.CancelledError:
             outcome = "timeout"
+            entry.breaker.gave_up()
+            raise
+        except BaseException as error:
+            outcome = "timeout" if isinstance(error, TimeoutError) else "error"
+            entry.breaker.failed()
             raise
         finally:
-            self.works[dependency] = outcome == "ok"
-            self._seconds[dependency, outcome].observe(time.perf_counter() - started_at)
+            entry.last_worked = outcome == "ok"
+            entry.seconds[outcome].observe(time.perf_counter() - started_at)
+
+
+@dataclass
+class _Dependency:
+    breaker: Breaker
+    seconds: dict[str, Any]
+    last_worked: bool = True
+
+    @classmethod
+    def create(
+        cls, name: str, seconds: Histogram, state: Gauge, opened: Counter, random: Random
+    ) -> _Dependency:
+        by_state = {each: state.labels(name, each.value) for each in State}
+        opened_here = opened.labels(name)
+
+        def show(now: State) -> None:
+            for each, gauge in by_state.items():
+                gauge.set(each is now)
+            if now is State.OPEN:
+                opened_here.inc()
+            if now is not State.HALF_OPEN:
+                logger.warning("%s: circuit breaker %s", name, now.value)
+
+        breaker = Breaker(time.monotonic, random, on_change=show)
+        by_state[State.CLOSED].set(1)
+        children = {outcome: seconds.labels(name, outcome) for outcome in OUTCOMES}
+        return cls(breaker, children)

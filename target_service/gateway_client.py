@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from random import Random
 
 from target_service.dependencies import GATEWAY, Dependencies, DependencyFailed
+from target_service.garage import Garage, Order
 from target_service.http_client import HttpClient, Reply
-from target_service.storage import Storage
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 class CommandIdReused(Exception):
     """The same command id came with another car or another command."""
+
+
+class VehicleOffline(Exception):
+    """The gateway works, but the car has no connection; it was not told anything."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,7 @@ class CommandAnswer:
 class _Delivery:
     """One command that is on its way."""
 
-    command_id: str
-    vin: str
-    command: str
+    order: Order
     promised: bool = False
     task: asyncio.Task[CommandAnswer] = field(init=False)
 
@@ -44,45 +47,55 @@ class CommandDispatcher:
     """Sends commands to the vehicle gateway, and goes on in the background when it is slow.
 
     `patience_seconds`: how long a client waits for the gateway; then it gets a promise
-    (`pending`), and the command is tried again until `time_limit_seconds`. `limit`: commands on
-    their way at once. The car executes a command id once, so sending it again is safe.
+    (`pending`), and the command is tried again until `time_limit_seconds`, also after a restart.
+    `timeout_seconds` bounds one attempt. `limit`: commands on their way at once. The car executes
+    a command id once, so sending it again is safe.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        storage: Storage,
+        garage: Garage,
         dependencies: Dependencies,
         patience_seconds: float,
+        timeout_seconds: float,
         time_limit_seconds: float,
         limit: int,
         random: Random,
     ) -> None:
-        self._http = HttpClient(url)
-        self._storage = storage
+        self.http = HttpClient(url)
+        self._garage = garage
         self._dependencies = dependencies
         self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self.time_limit_seconds = time_limit_seconds
         self._limit = limit
         self._random = random
         self._on_their_way: dict[str, _Delivery] = {}
 
-    def is_on_its_way(self, command_id: str) -> bool:
-        """Return whether the outcome of this command is still open in this process."""
-        return command_id in self._on_their_way
+    def on_its_way(self, command_id: str) -> Order | None:
+        """Return a command whose outcome is still open in this process."""
+        delivery = self._on_their_way.get(command_id)
+        return delivery.order if delivery else None
 
-    async def send(self, command_id: str, vin: str, command: str) -> CommandAnswer:
+    async def resume(self) -> None:
+        """Go on with what was promised before a restart, while its time limit lasts."""
+        unfinished = await self._garage.unfinished(time.time() - self.time_limit_seconds)
+        for order in unfinished[: self._limit]:
+            self._start(order).promised = True
+
+    async def send(self, order: Order) -> CommandAnswer:
         """Send a command once and wait for the car, but only so long.
 
         Raises DependencyFailed when the gateway refuses or fails, or when too many commands are
-        on their way; CommandIdReused when the id belongs to another command. A promise that the
-        database does not take is given all the same: the gateway may have the command already,
-        so that nobody can take it back.
+        on their way; VehicleOffline; CommandIdReused when the id belongs to another command. A
+        promise that the database does not take is given all the same: the gateway may have the
+        command already, so that nobody can take it back.
         """
-        known = self._on_their_way.get(command_id)
-        delivery = known or self._start(command_id, vin, command)
-        if (delivery.vin, delivery.command) != (vin, command):
+        known = self._on_their_way.get(order.id)
+        delivery = known or self._start(order)
+        if delivery.order != order:
             raise CommandIdReused
         await asyncio.wait({delivery.task}, timeout=self._patience_seconds)
         if not delivery.task.done():
@@ -94,13 +107,13 @@ class CommandDispatcher:
         answer = delivery.task.result()
         return CommandAnswer(answer.state, answer.replayed or known is not None)
 
-    def _start(self, command_id: str, vin: str, command: str) -> _Delivery:
+    def _start(self, order: Order) -> _Delivery:
         if len(self._on_their_way) >= self._limit:
             raise DependencyFailed(GATEWAY)
-        delivery = _Delivery(command_id, vin, command)
+        delivery = _Delivery(order)
         delivery.task = asyncio.create_task(self._deliver(delivery))
         delivery.task.add_done_callback(_retrieve)
-        self._on_their_way[command_id] = delivery
+        self._on_their_way[order.id] = delivery
         return delivery
 
     async def _deliver(self, delivery: _Delivery) -> CommandAnswer:
@@ -109,47 +122,53 @@ class CommandDispatcher:
                 answer = await self._until_executed(delivery)
             await self._record(delivery, answer.state)
             return answer
-        except (DependencyFailed, TimeoutError):
+        except (DependencyFailed, VehicleOffline, TimeoutError) as error:
             if delivery.promised:
                 await self._record(delivery, "failed")
-            raise DependencyFailed(GATEWAY) from None
+            if isinstance(error, TimeoutError):
+                raise DependencyFailed(GATEWAY) from None
+            raise
         finally:
-            del self._on_their_way[delivery.command_id]
+            del self._on_their_way[delivery.order.id]
 
     async def _until_executed(self, delivery: _Delivery) -> CommandAnswer:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await self._attempt(delivery)
-            except DependencyFailed:
+                return await self._attempt(delivery.order)
+            except (DependencyFailed, VehicleOffline):
                 if not delivery.promised:
                     raise
             await asyncio.sleep(self._random.uniform(0.5, 1.0) * pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    async def _attempt(self, delivery: _Delivery) -> CommandAnswer:
-        path = f"/vehicles/{delivery.vin}/commands/{delivery.command}"
+    async def _attempt(self, order: Order) -> CommandAnswer:
+        path = f"/vehicles/{order.vin}/commands/{order.command}"
+        headers = {"idempotency-key": order.id}
         try:
             with self._dependencies.call(GATEWAY):
-                reply = await self._http.post(path, {"idempotency-key": delivery.command_id})
+                async with asyncio.timeout(self._timeout_seconds):
+                    reply = await self.http.post(path, headers, order.arguments.encode())
                 _require_answer(reply)
         except (OSError, ValueError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            logger.warning("gateway: %s", error)
+            logger.warning("gateway: %s", str(error) or "no answer in time")
             raise DependencyFailed(GATEWAY) from error
         if reply.status == 409:
             raise CommandIdReused
+        if reply.status == 504:
+            raise VehicleOffline
         return CommandAnswer("done", replayed=b'"duplicate"' in reply.body)
 
     async def _record(self, delivery: _Delivery, state: str) -> None:
+        order = delivery.order
         try:
-            await self._storage.record_command(
-                delivery.command_id, delivery.vin, delivery.command, state
-            )
+            if state == "pending":
+                await self._garage.promise(order)
+            else:
+                await self._garage.finish(order, state)
         except DependencyFailed:
             # What became of the command, the client hears from the answer, not from the database.
-            logger.warning("command %s is %s but not recorded", delivery.command_id, state)
+            logger.warning("command %s is %s but not recorded", order.id, state)
 
     async def close(self) -> None:
         """Give up what is on its way and close the connections."""
@@ -157,11 +176,11 @@ class CommandDispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._http.close()
+        self.http.close()
 
 
 def _require_answer(reply: Reply) -> None:
-    if reply.status not in (200, 409):
+    if reply.status not in (200, 409, 504) or not reply.body:
         raise ValueError(f"answered {reply.status}")
 
 

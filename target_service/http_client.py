@@ -73,7 +73,7 @@ class _Connection(asyncio.Protocol):
 
 
 class HttpClient:
-    """Posts to one origin, `http://HOST:PORT`; sets no time limit: the caller does.
+    """Asks one origin, `http://HOST:PORT`; sets no time limit: the caller does.
 
     Raises OSError when the peer cannot be reached or hangs up.
     """
@@ -85,12 +85,22 @@ class HttpClient:
         self._head = f"host: {parts.netloc}\r\nuser-agent: launchday-target\r\n"
         self._idle: list[_Connection] = []
 
-    async def post(self, path: str, headers: dict[str, str]) -> Reply:
-        """Post an empty body. Safe to repeat only if `headers` make it so: a kept connection
-        that turns out to be closed is replaced and the request sent again.
+    async def post(self, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
+        """Post. Safe to repeat only if `headers` make it so: a kept connection that turns out to
+        be closed is replaced and the request sent again.
         """
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"POST {path} HTTP/1.1\r\n{self._head}content-length: 0\r\n{lines}\r\n".encode()
+        length = f"content-length: {len(body)}\r\n"
+        return await self._exchange(
+            f"POST {path} HTTP/1.1\r\n{self._head}{length}{lines}\r\n", body
+        )
+
+    async def get(self, path: str) -> Reply:
+        """Get."""
+        return await self._exchange(f"GET {path} HTTP/1.1\r\n{self._head}\r\n", b"")
+
+    async def _exchange(self, head: str, body: bytes) -> Reply:
+        request = head.encode() + body
         while self._idle:
             try:
                 return await self._idle.pop().exchange(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -10,24 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from launchday import metric_names
 from launchday.metric_names import Metric
+from target_service import routes
 from target_service.dependencies import Dependencies
-from target_service.slots import SlotPool
+from target_service.unavailable import Unavailable
+from target_service.work import Work
 
-COMMANDS_PATH = "/v1/vehicles/{vin}/commands/{command}"
 UNMATCHED = "unmatched"
-
-# Every answer that a route gives on purpose: these label sets start at 0.
-EXPECTED_CODES: dict[tuple[str, str], tuple[int, ...]] = {
-    (COMMANDS_PATH, "POST"): (200, 202, 400, 404, 422, 500, 503),
-    ("/v1/commands/{command_id}", "GET"): (200, 404, 500, 503),
-    ("/v1/vehicles/{vin}/state", "GET"): (200, 404, 500, 503),
-    ("/v1/reservations", "POST"): (201, 400, 413, 422, 500, 503),
-    ("/v1/reservations/{reservation_id}", "GET"): (200, 404, 500, 503),
-    ("/status", "GET"): (200, 500),
-    ("/healthz", "GET"): (200, 500),
-    ("/readyz", "GET"): (200, 500, 503),
-    (UNMATCHED, "GET"): (404,),
-}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -46,27 +35,36 @@ def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
 class CarMetrics:
     """The reference backend's own metrics, in one registry together with those of its process."""
 
-    def __init__(self, registry: CollectorRegistry, slots: SlotPool, capacity_rps: float) -> None:
+    def __init__(self, registry: CollectorRegistry, work: Work, random: Random) -> None:
         ProcessCollector(registry=registry)
         self.registry = registry
-        self.dependencies = Dependencies(registry)
+        self.dependencies = Dependencies(registry, random)
+        self.unavailable = Unavailable(registry)
         request = metric_names.CAR_REQUEST
         self.request = Histogram(
             request.name, request.help, request.labels, registry=registry, buckets=request.buckets
         )
-        for (route, method), codes in EXPECTED_CODES.items():
-            for code in codes:
-                self.request.labels(route, method, str(code))
+        # Every answer that a route gives on purpose: these label sets start at 0.
+        for route in routes.ALL:
+            for code in (*route.codes, 500, 503):
+                self.request.labels(route.path, route.method, str(code))
+        self.request.labels(UNMATCHED, "GET", "404")
         self.commands = counter(
             metric_names.CAR_COMMANDS, registry, ("done", "pending", "replayed")
         )
-        self.reservations = counter(
-            metric_names.CAR_RESERVATIONS, registry, ("created", "replayed", "conflict")
+        self.sign_ins = counter(
+            metric_names.CAR_SIGN_INS, registry, ("accepted", "refused", "throttled")
         )
-        _gauge(metric_names.CAR_CAPACITY, registry).set(capacity_rps)
-        _gauge(metric_names.CAR_SLOTS, registry).set(slots.slots)
-        _gauge(metric_names.CAR_SLOTS_BUSY, registry).set_function(lambda: slots.busy)
-        _gauge(metric_names.CAR_SLOTS_WAITING, registry).set_function(lambda: slots.waiting)
+        creations = metric_names.CAR_CREATIONS
+        self.creations = Counter(
+            creations.name, creations.help, creations.labels, registry=registry
+        )
+        stale = metric_names.CAR_STALE_READS
+        self.stale_reads = Counter(stale.name, stale.help, registry=registry)
+        _gauge(metric_names.CAR_CAPACITY, registry).set(work.capacity_rps)
+        _gauge(metric_names.CAR_SLOTS, registry).set(work.slots)
+        _gauge(metric_names.CAR_SLOTS_BUSY, registry).set_function(lambda: work.busy)
+        _gauge(metric_names.CAR_SLOTS_WAITING, registry).set_function(lambda: work.waiting)
 
 
 class RequestTimer:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import Protocol
 
 import uvicorn
@@ -19,14 +21,16 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from launchday.admission.prometheus import MetricsServer, serve_metrics
+from target_service.lifecycle import Lifecycle, LifecycleMiddleware, State
+from target_service.protocol import LimitedHttpProtocol
 from target_service.settings import Settings, SettingsError, read, unknown_names
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
-# What is being answered may finish; then the process ends. All in all about two seconds.
-GRACE_SECONDS = 1
 
 logger = logging.getLogger(__name__)
+
+Prepare = Callable[[], Awaitable[None]]
 
 
 class CannotStart(Exception):
@@ -64,16 +68,57 @@ class Addresses:
         )
 
 
-class _Server(uvicorn.Server):
-    """Announces itself, and leaves signals to us: uvicorn would end the process by them."""
+@dataclass(frozen=True)
+class Stages:
+    """What happens between start and end. All times are in seconds.
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    `prepare`: awaited while the listener is open already; the service is ready when it returns,
+    and ends when it raises. When told to stop, the service says that it is not ready and serves
+    on for `drain_delay_seconds` (default 0), so that load balancers notice; then the listeners
+    close, and what is in flight has `drain_seconds` (default 1).
+    """
+
+    lifecycle: Lifecycle
+    prepare: Prepare | None = None
+    drain_delay_seconds: float = 0.0
+    drain_seconds: float = 1.0
+
+
+class _Server(uvicorn.Server):
+    """Opens its listener at once, becomes ready when `prepare` is through, drains when told to.
+
+    Signals are left to us: uvicorn would end the process by them.
+    """
+
+    def __init__(self, config: uvicorn.Config, stages: Stages, announcement: str) -> None:
         super().__init__(config)
+        self.failure: BaseException | None = None
+        self._stages = stages
+        self._lifecycle = stages.lifecycle
         self._announcement = announcement
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        logger.info(self._announcement)
+        if self._stages.prepare is None:
+            self._become_ready()
+        else:
+            self._tasks.append(asyncio.create_task(self._prepare(self._stages.prepare)))
+
+    async def _prepare(self, prepare: Prepare) -> None:
+        try:
+            await prepare()
+        except Exception as error:
+            self.failure = error
+            self._lifecycle.drain()
+            self.should_exit = True
+        else:
+            self._become_ready()
+
+    def _become_ready(self) -> None:
+        self._lifecycle.ready()
+        if self._lifecycle.state is State.READY:
+            logger.info(self._announcement)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,6 +126,29 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Readiness goes first, the listeners after the delay; a second signal ends at once."""
+        if self._lifecycle.state is State.DRAINING:
+            # Not by the signal's own effect: the first process of a container would survive that.
+            os._exit(128 + sig)
+        was_ready = self._lifecycle.state is State.READY
+        self._lifecycle.drain()
+        self._tasks.append(asyncio.create_task(self._leave(was_ready)))
+
+    async def _leave(self, was_ready: bool) -> None:
+        if was_ready:
+            await asyncio.sleep(self._stages.drain_delay_seconds)
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._lifecycle.stop()
+        loop = asyncio.get_running_loop()
+        end = loop.call_later(self._stages.drain_seconds, self._lifecycle.end)
+        for task in self._tasks:
+            task.cancel()
+        await super().shutdown(sockets=sockets)
+        end.cancel()
 
 
 class _OncePerSecond(logging.Filter):
@@ -107,29 +175,49 @@ class _QuietCancellation(logging.Filter):
         return not isinstance(error, asyncio.CancelledError)
 
 
-async def start(name: str, app: ASGIApp, addresses: Addresses, registry: CollectorRegistry) -> None:
-    """Serve `app` and its metrics until SIGTERM or SIGINT. Raises CannotStart."""
+async def start(
+    name: str,
+    app: ASGIApp,
+    addresses: Addresses,
+    registry: CollectorRegistry,
+    stages: Stages | None = None,
+) -> None:
+    """Serve `app` and its metrics until SIGTERM or SIGINT; see `Stages` for what comes when.
+
+    Without `stages` the service is ready at once, and its requests in flight have a second to
+    finish. Raises CannotStart, and what `stages.prepare` raises.
+    """
+    if stages is None:
+        stages = Stages(Lifecycle())
+        app = LifecycleMiddleware(app, lifecycle=stages.lifecycle)
     listener = _bind(addresses)
     metrics = _serve_metrics(addresses, registry)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        loop="none",
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=BACKLOG,
-    )
     host, port = listener.getsockname()[:2]
     announcement = f"{name} ready on http://{host}:{port}, metrics on port {metrics.port}"
-    server = _Server(config, announcement)
+    server = _Server(_config(app, stages), stages, announcement)
     try:
         await server.serve(sockets=[listener])
     finally:
         metrics.close()
+    if server.failure is not None:
+        raise server.failure
+
+
+def _config(app: ASGIApp, stages: Stages) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=LimitedHttpProtocol,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        # The last resort, after our own end of the drain.
+        timeout_graceful_shutdown=math.ceil(stages.drain_seconds) + 1,
+        backlog=BACKLOG,
+    )
 
 
 def _bind(addresses: Addresses) -> socket.socket:

@@ -93,3 +93,26 @@ def test_a_toxiproxy_url_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TOXIPROXY_URL", "localhost:8474")
     with pytest.raises(SettingsError, match="TOXIPROXY_URL is 'localhost:8474'; it must begin"):
         toxiproxy_url(load_settings())
+
+
+@pytest.mark.parametrize("token", ["", "two words", "zwölf", "a\\nb", "  "])
+def test_an_admin_token_that_fits_no_header_is_refused_and_not_shown(token: str) -> None:
+    write(f'[target]\nadmin_token = "{token}"\n')
+    with pytest.raises(SettingsError, match=r"target.admin_token: .*one word") as refused:
+        load_settings()
+    assert not token.strip() or token not in str(refused.value)
+
+
+def test_an_admin_token_is_no_number_and_not_shown_either() -> None:
+    write("[target]\nadmin_token = 8473\n")
+    with pytest.raises(SettingsError, match=r"target.admin_token") as refused:
+        load_settings()
+    assert "8473" not in str(refused.value)
+
+
+def test_an_admin_token_is_shown_by_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAUNCHDAY_TARGET__ADMIN_TOKEN", "secret-of-the-target")
+    settings = load_settings()
+    assert "secret" not in repr(settings)
+    assert settings.target.admin_token is not None
+    assert settings.target.admin_token.get_secret_value() == "secret-of-the-target"

@@ -2,6 +2,8 @@
 
 from launchday.admission.limiter import Limiter, Permit
 from launchday.admission.limits import FixedLimit, Limit, Outcome
+from launchday.admission.maintenance import Maintenance, MaintenanceWindow
+from launchday.admission.maintenance_middleware import MaintenanceMiddleware
 from launchday.admission.middleware import LoadSheddingMiddleware
 
 __all__ = [
@@ -9,6 +11,9 @@ __all__ = [
     "Limit",
     "Limiter",
     "LoadSheddingMiddleware",
+    "Maintenance",
+    "MaintenanceMiddleware",
+    "MaintenanceWindow",
     "Outcome",
     "Permit",
     "__version__",

@@ -17,8 +17,15 @@ from launchday.capacity import plan as planning
 from launchday.chaos.experiment import load_experiment
 from launchday.errors import PreflightError, SettingsError
 from launchday.load.generator import check_parameters
-from launchday.record import COMPARISON_FILE, REPORT_FILE, Rules, read_record, write_atomically
-from launchday.runs import conclude
+from launchday.record import (
+    COMPARISON_FILE,
+    REPORT_FILE,
+    Rules,
+    read_record,
+    read_run_info,
+    write_atomically,
+)
+from launchday.runs import audit, conclude
 from launchday.runs.compare import distinct, summarise
 from launchday.runs.preflight import find_scenario
 from launchday.runs.report import render_comparison
@@ -134,6 +141,23 @@ def verdict_command(run_directory: Path, as_json: bool) -> int:
     return verdict.exit_code
 
 
+@launchday.command("audit")
+@_RUN_ARGUMENT
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every finding.")
+def audit_command(run_directory: Path, as_json: bool) -> int:
+    """What clients were told against what is stored and what the cars executed.
+
+    Exit code: 0 clean, 1 something was lost, doubled or invented (a ghost), 2 cannot tell.
+    """
+    read_run_info(run_directory)
+    result = audit.audit_record(run_directory)
+    if as_json:
+        click.echo(json.dumps(asdict(result), ensure_ascii=False))
+    else:
+        terminal.print_audit(Console(), result)
+    return result.exit_code
+
+
 @launchday.command("report")
 @_RUN_ARGUMENT
 def report_command(run_directory: Path) -> None:
@@ -223,12 +247,16 @@ def _target(settings: Settings, url: str | None, metrics: str | None) -> Target:
     chosen = url or target.url
     if chosen is None:
         raise PreflightError("no target: give --target URL, or --local for the reference backend")
+    token = target.admin_token
+    own = target.url is None or target.url.rstrip("/") == chosen.rstrip("/")
     return Target(
         url=chosen.rstrip("/"),
         metrics_url=metrics or (target.metrics_url if chosen == target.url else None),
         health_path=target.health_path,
         yours=target.yours,
         toxiproxy_url=toxiproxy_url(settings),
+        # As the metrics: what belongs to one target is not told to another.
+        admin_token=token.get_secret_value() if token and own else None,
     )
 
 

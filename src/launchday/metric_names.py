@@ -108,9 +108,45 @@ CAR_SLOTS_WAITING = Metric(
 CAR_DEPENDENCY = Metric(
     "car_dependency_seconds",
     Kind.HISTOGRAM,
-    "Calls to what the backend depends on, by result: ok, error, timeout.",
+    "Calls to what the backend depends on, by result: ok, error, timeout, refused (breaker open).",
     ("dependency", "outcome"),
     LATENCY_BUCKETS_SECONDS,
+)
+CAR_BREAKER_STATE = Metric(
+    "car_breaker_state",
+    Kind.GAUGE,
+    "1 for the state that the circuit breaker of a dependency is in: closed, open, half_open.",
+    ("dependency", "state"),
+)
+CAR_BREAKER_OPENED = Metric(
+    "car_breaker_opened_total",
+    Kind.COUNTER,
+    "How often the circuit breaker of a dependency opened.",
+    ("dependency",),
+)
+CAR_UNAVAILABLE = Metric(
+    "car_unavailable_total",
+    Kind.COUNTER,
+    "Answers 503 by cause (overload, maintenance, dependency) and what it was in detail.",
+    ("cause", "detail"),
+)
+CAR_STALE_READS = Metric(
+    "car_stale_reads_total",
+    Kind.COUNTER,
+    "Vehicle states served from the last known one because the database failed.",
+)
+CAR_CREATIONS = Metric(
+    "car_creations_total",
+    Kind.COUNTER,
+    "Things made once per Idempotency-Key, by what became of the request: created, replayed, "
+    "conflict.",
+    ("feature", "outcome"),
+)
+CAR_SIGN_INS = Metric(
+    "car_sign_ins_total",
+    Kind.COUNTER,
+    "Sign-in attempts: accepted, refused, throttled.",
+    ("outcome",),
 )
 CAR_COMMANDS = Metric(
     "car_commands_total",
@@ -118,16 +154,18 @@ CAR_COMMANDS = Metric(
     "Vehicle commands by how the request was answered: done, pending, replayed.",
     ("outcome",),
 )
-CAR_RESERVATIONS = Metric(
-    "car_reservations_total",
-    Kind.COUNTER,
-    "Reservations by how the request was answered: created, replayed, conflict.",
-    ("outcome",),
-)
 CAR_GATEWAY_COMMANDS = Metric(
     "car_gateway_commands_total",
     Kind.COUNTER,
-    "Commands that reached the vehicle gateway: executed, duplicate.",
+    "Commands at the vehicle gateway, each counted once: executed, late (executed, answered late), "
+    "duplicate, offline, failed.",
+    ("outcome",),
+)
+CAR_STREAMS = Metric("car_streams", Kind.GAUGE, "Open streams of server-sent events.", ("stream",))
+CAR_ANNOUNCEMENTS = Metric(
+    "car_announcements_total",
+    Kind.COUNTER,
+    "Posts to the announcement URL about planned maintenance: delivered, failed.",
     ("outcome",),
 )
 

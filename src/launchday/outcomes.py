@@ -36,8 +36,10 @@ ERRORS = frozenset(
 )
 """What an owner experiences as broken."""
 
-_DEPENDENCY_REASONS = frozenset({"dependency"})
-_MAINTENANCE_REASONS = frozenset({"maintenance", "draining"})
+# A request that a stopping service gave up half-way (draining) may have been processed, as one
+# that waited for something behind it: whoever was turned away for maintenance was not.
+_DEPENDENCY_REASONS = frozenset({"dependency", "draining"})
+_MAINTENANCE_REASONS = frozenset({"maintenance"})
 
 
 def outcome_of(

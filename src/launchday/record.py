@@ -2,6 +2,8 @@
 
     run.json               who, what, versions, argv, resolved settings, how it ended
     samples-<worker>.jsonl the schedule first, then per second what clients saw, at last "end"
+    ledger-<worker>.jsonl  what clients were told about each Idempotency-Key (launchday.ledger)
+    stored.jsonl           what the target says it stored and the cars executed (launchday.ledger)
     faults.jsonl           planned, applied, verified, undone
     metrics.jsonl          the target's /metrics, once a second
     verdict.json           held, breached or inconclusive, with reasons
@@ -187,8 +189,12 @@ class AppendLog:
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one line and hand it to the operating system."""
+        self.write_bytes(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+    def write_bytes(self, lines: bytes) -> None:
+        """Append lines that are JSON already, at once, and hand them to the operating system."""
         try:
-            rest = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            rest = memoryview(lines)
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
@@ -210,7 +216,15 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(path.suffix + ".tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    move(temporary, path)
+
+
+def move(source: Path, path: Path) -> None:
+    """Give a file that is whole its name, atomically."""
+    try:
+        os.replace(source, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
 

@@ -7,9 +7,16 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,6 +49,16 @@ class TargetSettings(_Table):
     yours: tuple[str, ...] = ()
     """Host names beyond loopback and private networks that you may load-test because they are
     yours."""
+    admin_token: SecretStr | None = None
+    """Opens its /admin/ledger after a run, for the audit. Better in the environment than here."""
+
+    @field_validator("admin_token", mode="before")
+    @classmethod
+    def _one_word(cls, value: object) -> object:
+        # As it goes into a header. The sentence must not show it.
+        if isinstance(value, str) and re.fullmatch(r"[!-~]+", value):
+            return value
+        raise ValueError("it must be one word of printable ASCII (it is not shown here)")
 
 
 class RulesSettings(_Table):
@@ -75,11 +92,14 @@ class LocalSettings(_Table):
     target_port: Port = 0
     gateway_port: Port = 0
     slots: Annotated[int, Field(ge=1, le=10_000)] = 20
+    profile: Literal["io_bound", "cpu_bound", "bimodal"] = "io_bound"
     service_mean_seconds: Positive = 0.05
     service_cv: Annotated[float, Field(ge=0, le=10)] = 0.5
     shed_limit: Annotated[int, Field(ge=1)] | None = None
     database_url: str | None = None
     """SQLite in the run directory if not given."""
+    regions: tuple[Literal["us", "eu", "cn"], ...] = ()
+    """A stack for each, as the scenario three_regions needs them."""
 
 
 class Settings(BaseSettings):

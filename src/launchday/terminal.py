@@ -17,11 +17,13 @@ from launchday.capacity.measurements import Measurements
 from launchday.capacity.model import Capacity
 from launchday.capacity.plan import UTILISATION, Forecast, Plan
 from launchday.record import RunInfo
+from launchday.runs.audit import Audit, sentence
 from launchday.runs.compare import Summary, side_by_side
 from launchday.runs.progress import Progress
 from launchday.runs.verdict import Verdict, VerdictOutcome
 
 _PLAIN_INTERVAL_SECONDS = 5.0
+_FINDINGS_SHOWN = 20
 # Blue and orange stay apart for every colour vision; the word says it too.
 _STYLES = {
     VerdictOutcome.HELD: "bold bright_blue",
@@ -106,6 +108,24 @@ def print_verdict(console: Console, verdict: Verdict, title: str) -> None:
     )
     for reason in verdict.reasons:
         console.print(f"  - {reason}", markup=False, highlight=False)
+
+
+def print_audit(console: Console, result: Audit) -> None:
+    """The audit in a paragraph, and the first findings."""
+    console.print(sentence(result), markup=False, highlight=False, soft_wrap=True)
+    kinds = {**result.violations, "unresolved": result.unresolved}
+    rows = [(kind, finding) for kind, findings in kinds.items() for finding in findings]
+    if not rows:
+        return
+    table = Table("", "endpoint", "what", "Idempotency-Key")
+    for kind, finding in rows[:_FINDINGS_SHOWN]:
+        # Text, not markup: keys and states come from outside.
+        cells = (kind, finding.endpoint or "-", finding.sentence, finding.key)
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    console.print(table)
+    if len(rows) > _FINDINGS_SHOWN:
+        rest = f"{len(rows) - _FINDINGS_SHOWN} more: --json has all of them."
+        console.print(rest, markup=False, highlight=False)
 
 
 def print_toxiproxy(console: Console, info: RunInfo) -> None:

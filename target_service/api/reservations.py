@@ -2,73 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from typing import Annotated, Any, Literal
 
+from fastapi import Body as JSONBody
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, ValidationError
-from starlette.responses import Response
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
 
-from target_service.api.requests import REPLAYED_HEADERS, check_id, idempotency_key, read_body
+from target_service.api.requests import Body, Id, IdempotencyKey, Text, add, created, owner_of
 from target_service.backend import Backend
-from target_service.problems import Problem, not_found
-from target_service.storage import Reservation
+from target_service.database import Row
+from target_service.problems import not_found
 
 
-class ReservationRequest(BaseModel):
-    """The body of a reservation; other fields are part of its fingerprint but not stored."""
+class ReservationRequest(Body):
+    """Which model."""
 
-    model: str = Field("launch-edition", min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")
+    model: Text = "launch-edition"
+
+
+class Reservation(BaseModel):
+    """A place in the queue for the new model."""
+
+    id: str
+    state: Literal["reserved"]
+    model: str
+    created_at: str
+
+
+class Reservations(BaseModel):
+    """The reservations of the owner who is signed in, the newest first."""
+
+    reservations: list[Reservation]
 
 
 def add_routes(app: FastAPI, backend: Backend) -> None:
     """Add the routes of this feature."""
-    counts = backend.metrics.reservations
+    store = backend.reservations
 
-    @app.post("/v1/reservations")
-    async def reserve(request: Request) -> Response:
-        key = idempotency_key(request)
-        if key is None:
-            title = "A reservation needs the header Idempotency-Key"
-            raise Problem(400, "idempotency_key", title)
-        wanted, fingerprint = _parse(await read_body(request))
-        async with backend.slots.slot():
-            stored, created = await backend.storage.reserve(key, fingerprint, wanted.model)
-        if stored.fingerprint != fingerprint:
-            counts.labels("conflict").inc()
-            title = "This Idempotency-Key belongs to another reservation"
-            raise Problem(422, "idempotency_key_reused", title)
-        counts.labels("created" if created else "replayed").inc()
-        headers = {} if created else dict(REPLAYED_HEADERS)
-        headers["location"] = f"/v1/reservations/{stored.id}"
-        return JSONResponse(_body(stored), 201, headers)
+    @add(app, "reserve", Reservation)
+    async def reserve(
+        request: Request,
+        idempotency_key: IdempotencyKey,
+        wanted: Annotated[ReservationRequest | None, JSONBody()] = None,
+    ) -> Response:
+        owner_id = owner_of(request, backend)
+        values = (wanted or ReservationRequest()).model_dump()
+        async with backend.work.slot("reserve"):
+            stored, made = await store.create(idempotency_key, owner_id, values)
+        return created(_body(stored), f"/v1/reservations/{stored['id']}", made)
 
-    @app.get("/v1/reservations/{reservation_id}")
-    async def reservation(reservation_id: str) -> Response:
-        check_id("reservation", reservation_id)
-        async with backend.slots.slot():
-            stored = await backend.storage.reservation(reservation_id)
+    @add(app, "reservations", Reservations)
+    async def reservations(request: Request) -> Response:
+        owner_id = owner_of(request, backend)
+        async with backend.work.slot("reservations"):
+            stored = await store.of_owner(owner_id)
+        return JSONResponse({"reservations": [_body(row) for row in stored]})
+
+    @add(app, "reservation", Reservation)
+    async def reservation(reservation_id: Id, request: Request) -> Response:
+        owner_id = owner_of(request, backend)
+        async with backend.work.slot("reservation"):
+            stored = await store.get(reservation_id, owner_id)
         if stored is None:
             raise not_found("reservation")
         return JSONResponse(_body(stored))
 
 
-def _parse(body: bytes) -> tuple[ReservationRequest, str]:
-    """Return the request and its fingerprint: equal for bodies that mean the same JSON."""
-    try:
-        wanted = ReservationRequest.model_validate_json(body or b"{}")
-        canonical = json.dumps(json.loads(body or b"{}"), sort_keys=True)
-    except (ValidationError, ValueError, RecursionError):
-        title = "The body must be a JSON object; model, if given, 1 to 64 printable characters"
-        raise Problem(422, "invalid", title) from None
-    return wanted, hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _body(stored: Reservation) -> dict[str, str]:
+def _body(stored: Row) -> dict[str, Any]:
     return {
-        "id": stored.id,
+        "id": stored["id"],
         "state": "reserved",
-        "model": stored.model,
-        "created_at": stored.created_at,
+        "model": stored["model"],
+        "created_at": stored["created_at"],
     }

@@ -79,6 +79,7 @@ async def test_a_refusal_says_everything_a_client_needs(
         assert status == 503
         assert headers["content-type"] == "application/problem+json"
         assert headers["cache-control"] == "no-store"
+        assert headers["unavailable-cause"] == "overload"
         assert headers["retry-after"].isdigit()
         assert 1 <= int(headers["retry-after"]) <= 5
         assert problem == {

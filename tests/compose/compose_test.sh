@@ -84,6 +84,8 @@ conduct() {
   compose exec -T reports sh -c '
     cd runs/*/ && test -s run.json && test -s verdict.json && test -s report.html &&
     grep -q "\"undone\"" faults.jsonl' || fail "the run left no complete record"
+  compose run --rm -T launchday audit "$(compose exec -T reports sh -c 'echo runs/*/')" ||
+    fail "something was lost or doubled, or nobody can tell"
   say "the surge was conducted, exit code $status"
 }
 

@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from launchday.settings import load_settings
+from target_service.gateway_settings import GatewaySettings
+from target_service.settings import TargetSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 ENDS_BY_ITSELF = {"launchday", "passwords"}
 
@@ -91,6 +95,67 @@ def test_no_password_is_written_down() -> None:
                 assert allowed, f"{name}: {variable}"
     assert "@" in SERVICES["target"]["environment"]["TARGET_DATABASE_URL"]
     assert not re.search(r":[^/@]+@", SERVICES["target"]["environment"]["TARGET_DATABASE_URL"])
+
+
+def test_keys_are_files_of_the_volume_of_passwords_and_have_no_default() -> None:
+    target = SERVICES["target"]
+    for variable in ("TARGET_ADMIN_TOKEN", "TARGET_SESSION_KEY"):
+        assert variable not in target["environment"]
+        assert target["environment"][f"{variable}_FILE"].startswith("/passwords/")
+    token = target["environment"]["TARGET_ADMIN_TOKEN_FILE"]
+    conductor = SERVICES["launchday"]
+    assert conductor["entrypoint"] == ["deploy/conduct.sh", token]
+    assert "passwords:/passwords:ro" in {*target["volumes"]} & {*conductor["volumes"]}
+    script = (ROOT / "deploy/passwords.sh").read_text(encoding="utf-8")
+    assert "for key in admin_token session_key;" in script
+
+
+def test_the_target_has_the_time_to_drain() -> None:
+    drain_seconds = TargetSettings.model_fields["drain_seconds"].default
+    assert int(SERVICES["target"]["stop_grace_period"].removesuffix("s")) > drain_seconds
+
+
+def test_every_setting_of_the_services_exists() -> None:
+    for name, prefix, known in (
+        ("target", "TARGET_", TargetSettings.model_fields),
+        ("gateway", "GATEWAY_", GatewaySettings.model_fields),
+    ):
+        variables = [v for v in SERVICES[name]["environment"] if v.startswith(prefix)]
+        settings = {v.removeprefix(prefix).removesuffix("_FILE").lower() for v in variables}
+        assert settings
+        assert settings <= known.keys()
+
+
+def test_the_cars_remember_in_a_volume_what_they_executed() -> None:
+    gateway = SERVICES["gateway"]
+    folder = str(Path(gateway["environment"]["GATEWAY_JOURNAL"]).parent)
+    assert gateway["volumes"] == [f"journal:{folder}"]
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(rf"install -d -o launchday .* {folder}\b", image)
+
+
+def test_a_second_stack_can_stand_beside_the_first() -> None:
+    for name, service in SERVICES.items():
+        assert "container_name" not in service, name
+        for port in service.get("ports", []):
+            assert re.fullmatch(r"127\.0\.0\.1:\$\{\w+_PUBLISHED_PORT:-\d+\}:\d+", port), name
+    assert all(not settings for settings in COMPOSE["volumes"].values()), "none has a fixed name"
+    assert "networks" not in COMPOSE
+
+
+def test_one_variable_makes_the_stack_another_region() -> None:
+    region = "${TARGET_REGION:-us}"
+    assert SERVICES["target"]["environment"]["TARGET_REGION"] == region
+    assert f"--region={region}" in SERVICES["locust-master"]["command"]
+    variable = "LAUNCHDAY_SCENARIO__LAUNCH_DAY__REGION"
+    assert SERVICES["launchday"]["environment"][variable] == region
+
+
+def test_the_region_of_the_environment_reaches_the_scenario(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAUNCHDAY_SCENARIO__LAUNCH_DAY__REGION", "eu")
+    assert load_settings().scenario["launch_day"]["region"] == "eu"
 
 
 def test_everybody_may_look_at_the_dashboards_and_nobody_change_them() -> None:

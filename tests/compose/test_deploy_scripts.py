@@ -21,11 +21,19 @@ def make_passwords(directory: Path, **environment: str) -> dict[str, str]:
 
 def test_passwords_are_made_once_and_stay(tmp_path: Path) -> None:
     first = make_passwords(tmp_path)
-    assert first.keys() == {"grafana", "pgpass", "postgres"}
-    assert first["grafana"] != first["postgres"]
-    assert min(len(first["grafana"]), len(first["postgres"])) >= 30
+    assert first.keys() == {"admin_token", "grafana", "pgpass", "postgres", "session_key"}
+    assert len(set(first.values())) == len(first)
+    assert min(map(len, first.values())) >= 30
     assert first["pgpass"] == f"*:*:car:car:{first['postgres']}\n"
     assert make_passwords(tmp_path, GRAFANA_ADMIN_PASSWORD="late") == first
+
+
+def test_a_stack_of_an_older_version_gets_what_is_new_and_keeps_the_rest(tmp_path: Path) -> None:
+    first = make_passwords(tmp_path)
+    (tmp_path / "admin_token").unlink()
+    second = make_passwords(tmp_path)
+    assert second.keys() == first.keys()
+    assert {name for name in first if first[name] != second[name]} == {"admin_token"}
 
 
 def test_two_stacks_have_different_passwords(tmp_path: Path) -> None:
@@ -41,9 +49,22 @@ def test_given_passwords_are_used_and_escaped_for_pgpass(tmp_path: Path) -> None
     assert made["pgpass"] == "*:*:car:car:" + r"a\:b\\c $d" + "\n"
 
 
-def test_the_driver_accepts_the_permissions_of_pgpass(tmp_path: Path) -> None:
-    make_passwords(tmp_path)
-    assert stat.S_IMODE((tmp_path / "pgpass").stat().st_mode) == 0o600
+@pytest.mark.parametrize("name", ["pgpass", "admin_token", "session_key"])
+def test_only_the_target_may_read_what_is_its_own(tmp_path: Path, name: str) -> None:
+    make_passwords(tmp_path)  # the driver of PostgreSQL demands this of pgpass
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_the_conductor_gets_the_admin_token_and_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret-of-the-stack\n")
+    (tmp_path / "launchday").write_text('#!/bin/sh\necho "$LAUNCHDAY_TARGET__ADMIN_TOKEN:$1:$2"\n')
+    (tmp_path / "launchday").chmod(0o755)
+    command = [str(DEPLOY / "conduct.sh"), str(tmp_path / "token"), "run", "launch day"]
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    done = subprocess.run(
+        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "secret-of-the-stack:run:launch day\n"
 
 
 class _Service(BaseHTTPRequestHandler):

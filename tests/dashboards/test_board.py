@@ -41,6 +41,11 @@ def test_the_answers_of_issue_2_have_a_panel(expressions: list[str]) -> None:
     }
 
 
+def test_the_causes_of_a_503_have_a_panel(expressions: list[str]) -> None:
+    used = {selector.metric for expression in expressions for selector in selectors(expression)}
+    assert used >= {"car_unavailable_total", "car_breaker_state", "car_stale_reads_total"}
+
+
 def test_the_dashboard_is_one_that_grafana_12_takes(board: dict[str, Any]) -> None:
     assert board["schemaVersion"] == 41
     assert board["id"] is None

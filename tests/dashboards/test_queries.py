@@ -27,9 +27,13 @@ VALUES: dict[str, tuple[str, ...]] = {
     "method": ("GET",),
     "code": ("200", "404", "503"),
     "dependency": ("gateway", "database"),
+    "cause": ("overload", "maintenance", "dependency"),
+    "state": ("closed", "open", "half_open"),
 }
 OUTCOMES = {
-    "car_dependency_seconds": ("ok", "error", "timeout"),
+    "car_dependency_seconds": ("ok", "error", "timeout", "refused"),
+    "car_creations_total": ("created", "replayed", "conflict"),
+    "car_sign_ins_total": ("accepted", "refused", "throttled"),
     "car_commands_total": ("done", "pending", "replayed"),
 }
 

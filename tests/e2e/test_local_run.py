@@ -37,7 +37,9 @@ def test_a_surge_with_a_fault_from_start_to_report(tmp_path: Path) -> None:
     assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
     assert record.faults[2]["effect"] is True
 
-    assert_the_ledger_closes(record)
+    assert_every_arrival_is_accounted_for(record)
+    assert whole(record).outcomes[Outcome.CLIENT_ERROR] == 0, "every owner had a session"
+    assert launchday("audit", str(path)).returncode == 0, "and nothing was lost or doubled"
     assert_shed_with_retry_after(record)
 
     verdict = json.loads((path / "verdict.json").read_text())
@@ -67,7 +69,7 @@ def test_a_real_toxiproxy_server_on_the_path_is_used_and_named(tmp_path: Path) -
     assert record.faults[2]["effect"] is True
 
 
-def assert_the_ledger_closes(record: Record) -> None:
+def assert_every_arrival_is_accounted_for(record: Record) -> None:
     expected = record.schedules[0].expected_arrivals
     arrivals = record.arrivals.values()
     started, dropped = sum(a.started for a in arrivals), sum(a.dropped for a in arrivals)

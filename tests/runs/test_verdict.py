@@ -11,9 +11,12 @@ from launchday import timeline
 from launchday.histogram import bucket_of
 from launchday.outcomes import Outcome
 from launchday.record import Rules, read_record, write_run_info
+from launchday.runs.audit import Audit, Finding
 from launchday.runs.compare import side_by_side, summarise
+from launchday.runs.conclude import judge_record
 from launchday.runs.verdict import Verdict, VerdictOutcome, judge
 from tests.records import (
+    CAPACITY_RPS,
     COMPLETE_FAULT,
     Behaviour,
     collapsing,
@@ -62,6 +65,33 @@ def test_one_503_without_retry_after_is_a_breach(tmp_path: Path) -> None:
     verdict = verdict_of(tmp_path / "run", retry_after=False)
     assert "retry-after" in {check.name for check in verdict.checks if check.held is False}
     assert verdict.exit_code == 1
+
+
+LOST = Audit(keys=2, promises=2, lost=(Finding("k", "reserve", "told 201, and nothing is stored"),))
+
+
+@pytest.mark.parametrize("dropped", [0, 20])
+def test_something_lost_is_a_breach_also_of_a_run_that_proves_nothing_else(
+    tmp_path: Path, dropped: int
+) -> None:
+    record = read_record(write_record(tmp_path / "run", dropped=dropped))
+    verdict = judge(record, LOST)
+    assert (verdict.outcome, verdict.exit_code) == (VerdictOutcome.BREACHED, 1)
+    assert "1 lost, 0 doubled, 0 ghost" in verdict.reasons[0]
+    assert "k was told 201, and nothing is stored" in verdict.reasons[0]
+
+
+def test_a_clean_audit_is_among_the_reasons_and_one_that_cannot_tell_decides_nothing(
+    tmp_path: Path,
+) -> None:
+    path = write_record(tmp_path / "run")
+    clean = judge(read_record(path), Audit(keys=2, promises=2))
+    assert any("Nothing lost, nothing doubled, no ghost" in reason for reason in clean.reasons)
+    _, verdict = judge_record(path)
+    assert verdict.exit_code == 0
+    check = next(c for c in verdict.checks if c.name == "nothing lost, nothing doubled")
+    assert check.held is None
+    assert "the run ended before the target was asked" in check.sentence
 
 
 def test_what_a_stopped_run_did_not_see_is_not_judged(tmp_path: Path) -> None:
@@ -257,3 +287,30 @@ def test_the_side_by_side_says_what_each_run_was(tmp_path: Path) -> None:
     assert rows["p99 of admitted"][0].startswith("≥ ")
     assert rows["time to recover"] == ["not within 20 s", "at once"]
     assert rows["verdict"] == ["breached", "held"]
+
+
+def test_what_an_experiment_breaks_is_judged_again_once_it_had_time_to_recover(
+    tmp_path: Path,
+) -> None:
+    """The fault lasts from 15 s to 20 s, and 3 s are allowed to recover."""
+
+    def failing(first: int, end: int) -> Behaviour:
+        def behave(second: int, offered: int) -> Mix:
+            failed = {Outcome.CONNECTION: (offered, 0.01)}
+            return failed if first <= second < end else shedding(second, offered)
+
+        return behave
+
+    def judged(name: str, behaviour: Behaviour, breaks: tuple[str, ...]) -> set[str]:
+        rules = Rules(capacity_rps=CAPACITY_RPS, recovery_seconds=3)
+        path = write_record(tmp_path / name, behaviour, rules=rules, faults=COMPLETE_FAULT)
+        record = read_record(path)
+        settings = {"experiment": {"breaks": breaks}}
+        verdict = judge(replace(record, info=replace(record.info, settings=settings)))
+        return {check.name for check in verdict.checks if check.held is False}
+
+    assert "connections" not in judged("expected", failing(15, 22), ("state",))
+    assert "connections" in judged("another", failing(15, 22), ("reserve",))
+    assert "connections" in judged("none", failing(15, 22), ())
+    assert "connections" in judged("too long", failing(15, 26), ("state",))
+    assert "connections" in judged("before", failing(12, 22), ("state",))

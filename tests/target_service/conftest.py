@@ -2,101 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-ROOT = Path(__file__).parents[2]
-READY = re.compile(r"ready on http://127\.0\.0\.1:(\d+), metrics on port (\d+)")
-DEADLINE_SECONDS = 30
-FAST = {"TARGET_SERVICE_MEAN_SECONDS": "0.001", "TARGET_FLEET_SIZE": "20"}
-
-
-def environment(**settings: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TARGET_", "GATEWAY_"))}
-    return {**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **settings}
-
-
-class Process:
-    """One service: its ports, its answers, its metrics, its end."""
-
-    def __init__(self, module: str, log: Path, settings: dict[str, str]) -> None:
-        self.log = log
-        with log.open("w") as stderr:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", module], env=environment(**settings), stderr=stderr
-            )
-        self.port, self.metrics_port = self._await_ready()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_SECONDS, trust_env=False)
-
-    def _await_ready(self) -> tuple[int, int]:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            if ready := READY.search(self.log.read_text()):
-                return int(ready[1]), int(ready[2])
-            assert self.popen.poll() is None, self.log.read_text()
-            time.sleep(0.02)
-        raise AssertionError(f"not ready: {self.log.read_text()}")
-
-    def samples(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Scrape: values by name and label values, in the order of the label names."""
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as page:
-            text = page.read().decode()
-        return {
-            (sample.name, _values(sample.labels)): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Return the value of one sample; KeyError when it is not exported."""
-        return self.samples()[name, _values(labels)]
-
-    def stop(self, number: int = 15) -> int:
-        """Send a signal and return the exit code."""
-        self.popen.send_signal(number)
-        return self.popen.wait(DEADLINE_SECONDS)
-
-    def close(self) -> None:
-        self.http.close()
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.popen.wait()
-
-
-def _values(labels: dict[str, str]) -> tuple[str, ...]:
-    return tuple(labels[name] for name in sorted(labels))
-
+from tests.target_service import processes
+from tests.target_service.postgres import Postgres, throw_away_postgres
+from tests.target_service.processes import FAST, FREE_PORTS, Process
 
 Start = Callable[..., Process]
+SignIn = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """`start("target_service", TARGET_SLOTS="2")`: a process with its own database file."""
-    processes: list[Process] = []
+    started: list[Process] = []
 
     def start_one(module: str, **settings: str) -> Process:
         folder = tmp_path_factory.mktemp("service")
-        ports = {f"{p}_{n}": "0" for p in ("TARGET", "GATEWAY") for n in ("PORT", "METRICS_PORT")}
         database = {"TARGET_DATABASE_URL": f"sqlite:///{folder / 'car.db'}"}
-        everything = {**ports, **database, **FAST, **settings}
-        processes.append(Process(module, folder / "log", everything))
-        return processes[-1]
+        everything = {**FREE_PORTS, **database, **FAST, **settings}
+        started.append(Process(module, folder / "log", everything))
+        return started[-1]
 
     yield start_one
-    for process in processes:
+    for process in started:
         process.close()
 
 
@@ -110,14 +41,18 @@ def target(start: Start, gateway: Process) -> Process:
     return start("target_service", TARGET_GATEWAY_URL=gateway.url)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Poll until `condition` holds."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with throw_away_postgres() as server:
+        yield server
 
 
-@pytest.fixture(name="eventually")
-def eventually_fixture() -> Callable[[Callable[[], bool]], None]:
-    return eventually
+@pytest.fixture
+def sign_in() -> SignIn:
+    """`sign_in(process, number=0)`: the headers of that owner, whose car has the same number."""
+    return processes.sign_in
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    return processes.eventually

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -15,14 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.target_service.processes import FREE_PORTS, environment
+
+STATE = "/v1/vehicles/LAUNCHDAY00000000/state"
 
 
 def run(module: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TARGET_", "GATEWAY_"))}
     return subprocess.run(
         [sys.executable, "-m", module],
-        env={**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **settings},
+        env=environment(**{**FREE_PORTS, **settings}),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -37,7 +36,10 @@ def run(module: str, folder: Path, **settings: str) -> subprocess.CompletedProce
         ({"TARGET_SLOTS": "0"}, "TARGET_SLOTS: '0' is not allowed"),
         ({"TARGET_DATABASE_URL": "sqlite:////no/such/car.db"}, "no database there: unable to open"),
         (
-            {"TARGET_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"},
+            {
+                "TARGET_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d",
+                "TARGET_DATABASE_WAIT_SECONDS": "0",
+            },
             "TARGET_DATABASE_URL: no database there",
         ),
         ({"TARGET_HOST": "203.0.113.1"}, "cannot listen on 203.0.113.1:0"),
@@ -47,8 +49,7 @@ def run(module: str, folder: Path, **settings: str) -> subprocess.CompletedProce
 def test_what_cannot_start_says_why_in_one_line(
     settings: dict[str, str], words: str, tmp_path: Path
 ) -> None:
-    ports = {"TARGET_PORT": "0", "TARGET_METRICS_PORT": "0"}
-    done = run("target_service", tmp_path, **{**ports, **settings})
+    done = run("target_service", tmp_path, **settings)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert words in done.stderr
@@ -67,8 +68,7 @@ def test_a_taken_port_is_refused_in_one_line(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ports = {f"{prefix}_PORT": "0", f"{prefix}_METRICS_PORT": "0", f"{prefix}_{which}": port}
-        done = run(module, tmp_path, **ports)
+        done = run(module, tmp_path, **{f"{prefix}_{which}": port})
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"cannot listen on 127.0.0.1:{port} (Address already in use): "
@@ -76,10 +76,50 @@ def test_a_taken_port_is_refused_in_one_line(
     ]
 
 
-def test_sigterm_ends_an_idle_target_with_code_0(start: Any) -> None:
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_while_its_database_is_away_it_answers_and_says_so_and_stops_when_told_to(
+    tmp_path: Path, eventually: Any
+) -> None:
+    port, nowhere = free_port(), free_port()
+    settings = {
+        **FREE_PORTS,
+        "TARGET_PORT": str(port),
+        "TARGET_DRAIN_DELAY_SECONDS": "300",  # not when there is nobody to notice it
+        "TARGET_DATABASE_URL": f"postgresql://u:secret@127.0.0.1:{nowhere}/d",
+    }
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        command = [sys.executable, "-m", "target_service"]
+        target = subprocess.Popen(command, env=environment(**settings), stderr=stderr)
+    try:
+        eventually(lambda: "waiting for the database" in log.read_text())
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            assert http.get("/healthz").status_code == 200
+            assert http.get("/readyz").status_code == 503
+            refused = http.get(STATE)
+        target.send_signal(signal.SIGTERM)
+        assert target.wait(30) == 0
+    finally:
+        target.kill()
+        target.wait()
+    assert (refused.status_code, refused.headers["unavailable-cause"]) == (503, "dependency")
+    assert refused.json()["dependency"] == "database"
+    assert f"127.0.0.1:{nowhere}" in log.read_text()
+    assert "secret" not in log.read_text()
+    assert "ready on" not in log.read_text()
+
+
+def test_sigterm_ends_an_idle_target_with_code_0(start: Any, sign_in: Any) -> None:
     target = start("target_service")
-    assert target.http.post("/v1/reservations", headers={"idempotency-key": "k"}).is_success
-    assert target.http.get("/v1/vehicles/LAUNCHDAY00000001/state").is_success
+    owner = sign_in(target)
+    keyed = {**owner, "idempotency-key": "k"}
+    assert target.http.post("/v1/reservations", headers=keyed, json={"model": "coupe"}).is_success
+    assert target.http.get(STATE, headers=owner).is_success
     assert target.stop(signal.SIGTERM) == 0
     assert len(target.log.read_text().splitlines()) == 1, target.log.read_text()
 
@@ -93,35 +133,44 @@ def test_ctrl_c_ends_the_gateway_with_code_0_and_a_misspelt_setting_was_named(st
     assert "gateway ready on" in ready
 
 
-def test_sigterm_under_load_ends_soon_without_tracebacks(start: Any, eventually: Any) -> None:
+def test_sigterm_under_load_answers_everybody_and_ends_soon(
+    start: Any, sign_in: Any, eventually: Any
+) -> None:
     target = start(
         "target_service",
         TARGET_SHEDDING="off",
         TARGET_SLOTS="1",
-        TARGET_SERVICE_MEAN_SECONDS="30",
+        TARGET_SERVICE_MEAN_SECONDS_BY_ROUTE='{"state": 60}',
         TARGET_SERVICE_CV="0",
+        TARGET_DRAIN_SECONDS="1",
     )
+    owner = sign_in(target)
 
-    def look(_: int) -> None:
-        with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"{target.url}/v1/vehicles/LAUNCHDAY00000001/state", timeout=30)
+    def look(_: int) -> httpx.Response:
+        return httpx.get(target.url + STATE, headers=owner, timeout=90, trust_env=False)
 
     with ThreadPoolExecutor(20) as pool:
         waiting = [pool.submit(look, number) for number in range(20)]
         eventually(lambda: target.metric("car_slots_waiting") == 19)
-        # Far less than the service time of 30 s: it did not wait for the requests.
+        # Far less than the service time: it did not wait for the requests.
         target.popen.send_signal(signal.SIGTERM)
-        assert target.popen.wait(15) == 0
-        for future in waiting:
-            future.result()
+        assert target.popen.wait(30) == 0
+        answers = [future.result() for future in waiting]
+    assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {
+        (503, "draining")
+    }
+    assert all(answer.headers["unavailable-cause"] == "maintenance" for answer in answers)
     assert "Traceback" not in target.log.read_text()
 
 
-def test_a_second_start_on_the_same_database_keeps_the_fleet(start: Any, tmp_path: Path) -> None:
+def test_a_second_start_on_the_same_database_keeps_the_fleet_and_adds_to_it(
+    start: Any, sign_in: Any, tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path / 'car.db'}"
     first = start("target_service", TARGET_DATABASE_URL=url, TARGET_FLEET_SIZE="5")
-    assert first.http.get("/v1/vehicles/LAUNCHDAY00000005/state").status_code == 404
+    owner = sign_in(first, 4)
+    vehicles = first.http.get("/v1/vehicles", headers=owner).json()
     assert first.stop() == 0
     second = start("target_service", TARGET_DATABASE_URL=url, TARGET_FLEET_SIZE="2500")
-    for vin in ("LAUNCHDAY00000000", "LAUNCHDAY00002499"):
-        assert second.http.get(f"/v1/vehicles/{vin}/state").status_code == 200
+    assert second.http.get("/v1/vehicles", headers=owner).json() == vehicles
+    assert sign_in(second, 2499)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 from launchday.admission.asgi import ASGIApp, Message, Receive, Scope, Send
+from launchday.admission.exempt import EXEMPT_PATHS, Exemptions
 from launchday.admission.limiter import Limiter, Permit, Refusal
 from launchday.admission.limits import FixedLimit, Limit, Outcome
 from launchday.admission.observer import Observer, Silence
@@ -14,7 +15,6 @@ from launchday.admission.refusal_reply import RefusalReply
 from launchday.admission.retry_after import RetryAfter
 from launchday.metric_names import CRITICALITIES
 
-EXEMPT_PATHS = ("/healthz", "/readyz", "/status", "/metrics")
 DEFAULT_CRITICALITY = "critical"
 
 
@@ -27,8 +27,8 @@ class LoadSheddingMiddleware:
     - `limit`: requests in flight, an integer of at least 1, or a `Limit`.
     - `queue_length`: requests that may wait; default half the limit, at least 1; 0 for none.
     - `queue_timeout_seconds`: longest wait; default 0.1, above 0, at most 60.
-    - `exempt_paths`: paths that are never shed, each with a leading slash. CORS preflight is
-      always exempt.
+    - `exempt_paths`: paths that are never shed, each with a leading slash; "/admin/" means all
+      below. CORS preflight is always exempt.
     - `retry_after_seconds`: smallest and largest `Retry-After`, whole seconds; default (1, 5).
     - `criticality`: from an ASGI scope to one of the four criticalities; default all "critical".
     - `observer`: hears of every decision, e.g. `PrometheusObserver` of `admission.prometheus`.
@@ -52,7 +52,7 @@ class LoadSheddingMiddleware:
     ) -> None:
         self.app = app
         self.limiter = _build_limiter(limit, queue_length, queue_timeout_seconds)
-        self._exempt_paths = _require_paths(exempt_paths)
+        self._exemptions = Exemptions(exempt_paths)
         self._retry_after = RetryAfter(*_require_pair(retry_after_seconds), random=random)
         self._refusal_reply = RefusalReply(self._retry_after.seconds)
         self._criticality = criticality
@@ -64,7 +64,7 @@ class LoadSheddingMiddleware:
             await self.app(scope, receive, send)
             return
         criticality = self._classify(scope)
-        if _path(scope) in self._exempt_paths or _is_preflight(scope):
+        if self._exemptions.covers(scope):
             self._observer.exempt(criticality)
             await self.app(scope, receive, send)
             return
@@ -164,18 +164,6 @@ def _outcome_of(status: int) -> Outcome:
     return Outcome.SUCCESS if status < 400 else Outcome.IGNORED
 
 
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path.removeprefix(root) if root else path
-
-
-def _is_preflight(scope: Scope) -> bool:
-    if scope["method"] != "OPTIONS":
-        return False
-    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
-
-
 def _has_no_body(scope: Scope) -> bool:
     if scope["method"] not in ("GET", "HEAD", "DELETE"):
         return False
@@ -202,17 +190,6 @@ def _build_limiter(
     return Limiter(
         algorithm, queue_length=queue_length, queue_timeout_seconds=queue_timeout_seconds
     )
-
-
-def _require_paths(exempt_paths: Iterable[str]) -> frozenset[str]:
-    paths = [exempt_paths] if isinstance(exempt_paths, str) else list(exempt_paths)
-    wrong = [path for path in paths if not (isinstance(path, str) and path.startswith("/"))]
-    if wrong or isinstance(exempt_paths, str):
-        raise ValueError(
-            "exempt_paths must be several paths, each with a leading slash, e.g. ('/healthz',), "
-            f"not {exempt_paths!r}"
-        )
-    return frozenset(paths)
 
 
 def _require_pair(retry_after_seconds: object) -> tuple[int, int]:

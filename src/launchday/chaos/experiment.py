@@ -120,8 +120,10 @@ def _check_faults(faults: object) -> None:
 class Experiment:
     """Faults that start in one phase of a scenario, in order, one right after the other.
 
-    `after_seconds` is counted from the start of `phase` (default `peak`);
-    `duration_seconds` is how long the faults last. `probe_path` (default `/healthz`) is what
+    `after_seconds` is counted from the start of `phase` (default `peak`); `duration_seconds` is
+    how long the faults last. `breaks` are beginnings of the names of endpoints that must fail
+    meanwhile (default none): during the faults, and as long as recovery may take, the verdict
+    looks at all others only. `probe_path` (default `/healthz`) is what
     the effect probe asks for through each link. Raises ValueError that names the argument.
     """
 
@@ -132,6 +134,7 @@ class Experiment:
     duration_seconds: float
     phase: str = "peak"
     probe_path: str = "/healthz"
+    breaks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.title.strip():

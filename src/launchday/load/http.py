@@ -22,6 +22,7 @@ from gevent import monkey, socket, ssl
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECEIVE_BYTES = 65536
+_KEY_HEADER = "idempotency-key"
 # The one that gevent puts in its place would go through the event loop.
 _poll: Callable[[], Any] = monkey.get_original("select", "poll")
 
@@ -57,9 +58,13 @@ class Headers:
 
 
 class Response:
-    """An answer, or the lack of one: then `status_code` is 0 and `error` says why."""
+    """An answer, or the lack of one: then `status_code` is 0 and `error` says why.
+
+    `idempotency_key` is the one that its request carried, if any.
+    """
 
     def __init__(self) -> None:
+        self.idempotency_key: str | None = None
         self.status_code = 0
         self.headers = Headers()
         self.error: Exception | None = None
@@ -159,6 +164,8 @@ class _EventHook(Protocol):
 class _User(Protocol):
     def context(self) -> dict[str, Any]: ...
 
+    def abandoned(self, endpoint: str, key: str) -> None: ...
+
 
 class HttpClient:
     """`self.client` of an ArrivalUser: get, post, put, patch, delete, head, options.
@@ -201,9 +208,16 @@ class HttpClient:
     ) -> Any:
         """Send a request; a Response, or with `catch_response` a context manager around it."""
         message = self._message(method, path, data, json, headers or {})
+        key = _idempotency_key(headers) if headers else None
         context = self._user.context()
         began_unix, began = time.time(), time.perf_counter()
-        response = self._exchange(method, message)
+        try:
+            response = self._exchange(method, message)
+        except BaseException:
+            if key is not None:  # it may have reached the server, and no event will tell of it
+                self._user.abandoned(name or path, key)
+            raise
+        response.idempotency_key = key
         meta = {
             "request_type": method,
             "name": name or path,
@@ -363,6 +377,10 @@ class CatchResponse:
         if isinstance(error, Exception):
             self._meta["exception"] = error
         self._request_event.fire(**self._meta)
+
+
+def _idempotency_key(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == _KEY_HEADER), None)
 
 
 _STATUS_ERRORS = {status: HttpStatusError(f"HTTP {status}") for status in range(400, 600)}

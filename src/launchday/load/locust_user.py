@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import secrets
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -24,12 +25,14 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from launchday.errors import RecordError
+from launchday.load.answers import json_object, outcome_of_answer
 from launchday.load.arrivals import random_for, schedule
 from launchday.load.curves import RateCurve
 from launchday.load.http import HttpClient, Response
+from launchday.load.ledger_book import LedgerBook
 from launchday.load.pacer import Pacer, Started
 from launchday.load.samples import SampleBook
-from launchday.outcomes import Outcome, outcome_of
+from launchday.outcomes import Outcome
 from launchday.record import Schedule
 
 __all__ = ["ArrivalUser", "SurgeShape"]
@@ -71,6 +74,7 @@ class Engine:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.book = SampleBook()
+        self.ledger = LedgerBook()
         self.epoch: float | None = None
         self.greenlets: list[gevent.Greenlet] = []
         self.reset()
@@ -96,7 +100,10 @@ class Engine:
             path = None
         self.epoch = None
         self.book.close()
+        self.ledger.close()
         self.book = SampleBook(path)
+        self.ledger = LedgerBook(path and path.with_name(f"ledger-{worker}.jsonl"))
+        self.key_prefix = secrets.token_hex(8)
         self.pacer = Pacer(self.book, self.options.late_after_seconds)
 
     def pool_size(self, requests_per_journey: int) -> int:
@@ -118,6 +125,7 @@ class Engine:
                 self.curve, seed=options.seed, mode=options.arrivals, shard=shard, shards=shards
             )
         )
+        self.ledger.begin()
         self.book.begin(
             Schedule(
                 epoch_unix=epoch_unix,
@@ -144,6 +152,7 @@ class Engine:
             gevent.sleep(1.0)
             try:
                 self.book.flush()
+                self.ledger.flush()
             except RecordError as error:
                 _log.error("launchday: %s", error)
                 self.environment.process_exit_code = 2
@@ -173,6 +182,7 @@ class Engine:
         try:
             if began:
                 self.book.end()
+                self.ledger.end()
         except RecordError as error:
             _log.error("launchday: %s", error)
             self.environment.process_exit_code = 2
@@ -229,6 +239,18 @@ class ArrivalUser(User):
         journey = self.random.choice(self.journeys)
         cast(Any, self)._taskset_instance.execute_task(journey)
 
+    def idempotency_key(self) -> str:
+        """A fresh Idempotency-Key for one intention; its retries carry the same one.
+
+        Another one in every run: a target that outlives the run would answer a key that it knows
+        from the run before, with the same seed, without doing anything.
+        """
+        return f"{self.engine.key_prefix}{self.random.getrandbits(64):016x}"
+
+    def abandoned(self, endpoint: str, key: str) -> None:
+        """Called for a request that was stopped before its answer: what became of it is open."""
+        self.engine.ledger.note(key, endpoint, Outcome.TIMEOUT)
+
     def context(self) -> dict[str, Any]:
         """Handed to every request event: how late the request starts, and when it was meant to."""
         started = self.started
@@ -254,9 +276,9 @@ def _request_finished(
     engine = _engines[environment]
     meant_seconds, lateness_seconds, criticality = context["launchday"]
     service_seconds = response_time / 1000
-    retry_after = "Retry-After" in response.headers
     corrected_seconds = service_seconds + lateness_seconds
-    outcome = _outcome(engine, response, exception, corrected_seconds, retry_after)
+    objective_seconds = engine.options.objective_seconds
+    outcome = outcome_of_answer(response, exception, corrected_seconds, objective_seconds)
     engine.book.request(
         meant_seconds,
         name,
@@ -265,41 +287,13 @@ def _request_finished(
         corrected_seconds=corrected_seconds,
         service_seconds=service_seconds,
         answered_503=response.status_code == 503,
-        retry_after=retry_after,
+        retry_after="Retry-After" in response.headers,
         response_bytes=response_length or 0,
     )
-
-
-def _outcome(
-    engine: Engine,
-    response: Response,
-    exception: BaseException | None,
-    corrected_seconds: float,
-    retry_after: bool,
-) -> Outcome:
-    if response.status_code == 0:
-        timed_out = isinstance(response.error, TimeoutError)
-        return Outcome.TIMEOUT if timed_out else Outcome.CONNECTION
-    status = response.status_code
-    if exception is not None and status < 300:
-        return Outcome.INVALID
-    if exception is None and 300 <= status < 500 and status != 429:
-        status = 200  # the scenario expected this answer and said so with success()
-    return outcome_of(
-        status,
-        latency_seconds=corrected_seconds,
-        objective_seconds=engine.options.objective_seconds,
-        reason=_problem_reason(response) if status == 503 else None,
-        retry_after=retry_after,
-    )
-
-
-def _problem_reason(response: Response) -> str | None:
-    try:
-        reason = response.json().get("reason")
-    except (ValueError, AttributeError):
-        return None
-    return reason if isinstance(reason, str) else None
+    if response.idempotency_key is not None and engine.ledger.kept:
+        status = response.status_code
+        answer = json_object(response) if 200 <= status < 300 else None
+        engine.ledger.note(response.idempotency_key, name, outcome, status, answer)
 
 
 @events.init_command_line_parser.add_listener

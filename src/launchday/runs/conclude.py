@@ -17,6 +17,7 @@ from launchday.record import (
     read_record,
     write_atomically,
 )
+from launchday.runs.audit import audit_record
 from launchday.runs.report import render_report
 from launchday.runs.verdict import Verdict, judge
 
@@ -36,7 +37,7 @@ def conclude(path: Path) -> tuple[Record, Verdict]:
 def judge_record(path: Path) -> tuple[Record, Verdict]:
     """Read and judge a record, and write verdict.json if the record is ours to write."""
     record = read_record(path)
-    verdict = judge(record)
+    verdict = judge(record, audit_record(path))
     text = json.dumps(asdict(verdict), indent=2, ensure_ascii=False)
     with suppress(RecordError):
         write_atomically(path / VERDICT_FILE, text + "\n")

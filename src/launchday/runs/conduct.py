@@ -33,6 +33,7 @@ from launchday.runs.processes import Child, Processes
 from launchday.runs.progress import LiveRecord, Progress
 from launchday.runs.scrape import Scraper
 from launchday.runs.stop import Interrupted, Stop
+from launchday.runs.stored import Question, ask
 
 _TICK_SECONDS = 0.5
 _START_SECONDS = 60.0
@@ -41,9 +42,11 @@ _DRAIN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything that one run needs; all of it is written to run.json.
+    """Everything that one run needs; it is written to run.json.
 
     `experiment` needs `toxiproxy_url`; `metrics_url` may be None for a target without metrics.
+    `admin_token` is for asking the target what it stored, and the one thing that is not written
+    down; `exclusive`: nobody but this run uses the target.
     """
 
     title: str
@@ -55,6 +58,8 @@ class RunPlan:
     toxiproxy_url: str | None = None
     toxiproxy_words: str | None = None
     toxiproxy_owned: bool = False
+    admin_token: str | None = field(default=None, repr=False)
+    exclusive: bool = False
     seed: int = 1
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
@@ -85,6 +90,8 @@ def conduct(
     try:
         with ExitStack() as stack:
             _Conductor(plan, path, processes, on_progress, stop, stack).run()
+        question = Question(plan.target, plan.admin_token, info.started_unix, plan.exclusive)
+        ask(question, path, stop)
         ended = "completed"
     except Interrupted:
         ended = "interrupted"

@@ -26,13 +26,14 @@ LOGS = "logs"
 
 @dataclass(frozen=True)
 class Target:
-    """A service that somebody else runs."""
+    """A service that somebody else runs; `admin_token` opens its ledger."""
 
     url: str
     metrics_url: str | None = None
     health_path: str = "/healthz"
     yours: tuple[str, ...] = ()
     toxiproxy_url: str | None = None
+    admin_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ def _conduct(
                 plan,
                 toxiproxy_words=stack.toxiproxy_words,
                 toxiproxy_owned=stack.toxiproxy_owned,
+                # Each region has a ledger of its own; one of them alone says nothing.
+                admin_token=None if stack.edges else stack.admin_token,
+                exclusive=True,
+                parameters={
+                    **session.parameters,
+                    **({"regions": stack.regions} if stack.edges else {}),
+                },
                 settings={"local": _without_secrets(session.target)},
             )
             conduct(plan, path, processes, on_progress, stop)
@@ -126,7 +134,8 @@ def _conduct(
     target = session.target
     words = describe_toxiproxy(target.toxiproxy_url) if target.toxiproxy_url else None
     plan = _plan(session, target.url, target.metrics_url, target.toxiproxy_url)
-    conduct(replace(plan, toxiproxy_words=words), path, processes, on_progress, stop)
+    plan = replace(plan, toxiproxy_words=words, admin_token=target.admin_token)
+    conduct(plan, path, processes, on_progress, stop)
 
 
 def _plan(session: Session, target: str, metrics: str | None, toxiproxy: str | None) -> RunPlan:

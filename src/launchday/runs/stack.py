@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from launchday.chaos.toxiproxy import Toxiproxy
 from launchday.errors import PreflightError, ToxiproxyError
-from launchday.runs.processes import Processes, free_port
+from launchday.runs.processes import Child, Processes, free_port
 from launchday.runs.stop import Stop
 
 GATEWAY_LINK = "gateway"
+REGIONS = ("us", "eu", "cn")
+# Less than we wait for the backend, so that it ends with the sentence that says why.
+_DATABASE_WAIT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -26,26 +30,31 @@ class LocalStack:
     """What to start. Port 0 means any free one; the other fields are those of the backend.
 
     `shedding`: with or without the load-shedding middleware. `database_url`: SQLite in the run
-    directory if None. `toxiproxy_url`: use this server instead of starting one.
+    directory if None. `toxiproxy_url`: use this server instead of starting one. `regions`: a
+    backend, gateway and database for each instead of one of all, and a link of its name from the
+    clients to it; then ports and database are not for choosing.
     """
 
     shedding: bool = True
     target_port: int = 0
     gateway_port: int = 0
     slots: int = 20
+    profile: str = "io_bound"
     service_mean_seconds: float = 0.05
     service_cv: float = 0.5
     shed_limit: int | None = None
     database_url: str | None = None
     toxiproxy_url: str | None = None
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """Where the started stack answers.
+    """Where the started stack answers, and the token of its admin API, new in each run.
 
     `toxiproxy_words` says which server injects faults, `toxiproxy_owned` whether it was started
-    here and ends with the run.
+    here and ends with the run. `edges` are the clients' ways to the regions, through their links;
+    `targets` the direct ones. Without regions both are empty; with them `target_url` is the first.
     """
 
     target_url: str
@@ -53,6 +62,14 @@ class RunningStack:
     toxiproxy_url: str
     toxiproxy_words: str
     toxiproxy_owned: bool
+    admin_token: str = field(repr=False)
+    edges: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def regions(self) -> str:
+        """What a scenario with regions is told: `us=http://127.0.0.1:1,eu=http://127.0.0.1:2`."""
+        return ",".join(f"{region}={url}" for region, url in self.edges.items())
 
 
 def project_root() -> Path:
@@ -75,27 +92,60 @@ def running(stack: LocalStack, processes: Processes, stop: Stop) -> Iterator[Run
     """Start the stack, wait until it answers; its processes end with `processes`.
 
     Raises:
-        PreflightError: a port is taken, or something did not start.
+        PreflightError: a port is taken, the regions make no sense, or something did not start.
     """
+    _check_regions(stack)
     root = project_root()
     target_port = free_port(stack.target_port, "the reference backend", "local.target_port")
     gateway_port = free_port(stack.gateway_port, "the vehicle gateway", "local.gateway_port")
-    _start_gateway(processes, gateway_port, root, stop)
     url, words, owned = _toxiproxy(stack.toxiproxy_url, processes, root, stop)
-    with closing(Toxiproxy(url)) as toxiproxy:
-        link_port = _create_link(toxiproxy, gateway_port)
-        try:
-            metrics_port = _start_target(processes, stack, target_port, link_port, root, stop)
-            yield RunningStack(
-                f"http://127.0.0.1:{target_port}",
-                f"http://127.0.0.1:{metrics_port}/metrics",
-                url,
-                words,
-                owned,
+    token = secrets.token_urlsafe(24)
+    starter = _Starter(stack, processes, root, stop, token)
+    with closing(Toxiproxy(url)) as toxiproxy, _links(toxiproxy, owned) as link:
+        if stack.regions:
+            targets = {region: starter.region(region) for region in stack.regions}
+            edges = {region: link(region, target.port) for region, target in targets.items()}
+        else:
+            gateway = starter.gateway("vehicle gateway", gateway_port)
+            way = link(GATEWAY_LINK, gateway)
+            edges, targets = {}, {"": starter.target("reference backend", target_port, way)}
+        for target in targets.values():
+            starter.wait_for(target.child, f"{target.url}/readyz")
+        first = next(iter(targets.values()))
+        direct = {region: target.url for region, target in targets.items() if region}
+        metrics_url = f"http://127.0.0.1:{first.metrics_port}/metrics"
+        yield RunningStack(first.url, metrics_url, url, words, owned, token, edges, direct)
+
+
+def _check_regions(stack: LocalStack) -> None:
+    unknown = sorted(set(stack.regions) - set(REGIONS))
+    if unknown or len(set(stack.regions)) < len(stack.regions):
+        listed, known = ", ".join(stack.regions), ", ".join(REGIONS)
+        raise PreflightError(f"local.regions is {listed}; it may list each once of: {known}")
+    for name in ("target_port", "gateway_port", "database_url"):
+        if stack.regions and getattr(stack, name):
+            raise PreflightError(
+                f"local.{name} is one for one stack, and local.regions asks for "
+                f"{len(stack.regions)}: leave one of the two out"
             )
-        finally:
+
+
+@contextmanager
+def _links(toxiproxy: Toxiproxy, owned: bool) -> Iterator[Callable[[str, int], str]]:
+    """Yield what makes a link to a port, and returns its URL; links end with the `with` block."""
+    made = []
+
+    def link(name: str, port: int) -> str:
+        url = _create_link(toxiproxy, name, port)
+        made.append(name)
+        return url
+
+    try:
+        yield link
+    finally:
+        for name in made:
             if not owned:
-                toxiproxy.delete_proxy(GATEWAY_LINK)
+                toxiproxy.delete_proxy(name)
 
 
 def _environment(root: Path, **values: object) -> dict[str, str]:
@@ -105,37 +155,78 @@ def _environment(root: Path, **values: object) -> dict[str, str]:
     return inherited | {key: str(value) for key, value in values.items() if value is not None}
 
 
-def _start_gateway(processes: Processes, port: int, root: Path, stop: Stop) -> None:
-    metrics_port = free_port(0, "the gateway's metrics", "")
-    env = _environment(root, GATEWAY_PORT=port, GATEWAY_METRICS_PORT=metrics_port)
-    child = processes.start(
-        "vehicle gateway", [sys.executable, "-m", "target_service.gateway"], env=env
-    )
-    url = f"http://127.0.0.1:{port}/healthz"
-    processes.wait_until(child, lambda: answers(url), stop)
+@dataclass(frozen=True)
+class _Target:
+    child: Child
+    port: int
+    metrics_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
-def _start_target(
-    processes: Processes, stack: LocalStack, port: int, link_port: int, root: Path, stop: Stop
-) -> int:
-    metrics_port = free_port(0, "the backend's metrics", "")
-    database = stack.database_url or f"sqlite+aiosqlite:///{processes.logs.resolve() / 'car.db'}"
-    env = _environment(
-        root,
-        TARGET_PORT=port,
-        TARGET_METRICS_PORT=metrics_port,
-        TARGET_DATABASE_URL=database,
-        TARGET_GATEWAY_URL=f"http://127.0.0.1:{link_port}",
-        TARGET_SLOTS=stack.slots,
-        TARGET_SERVICE_MEAN_SECONDS=stack.service_mean_seconds,
-        TARGET_SERVICE_CV=stack.service_cv,
-        TARGET_SHEDDING="on" if stack.shedding else "off",
-        TARGET_SHED_LIMIT=stack.shed_limit,
-    )
-    child = processes.start("reference backend", [sys.executable, "-m", "target_service"], env=env)
-    url = f"http://127.0.0.1:{port}/readyz"
-    processes.wait_until(child, lambda: answers(url), stop)
-    return metrics_port
+@dataclass(frozen=True)
+class _Starter:
+    """Starts the services of the stack, each with its settings in the environment."""
+
+    stack: LocalStack
+    processes: Processes
+    root: Path
+    stop: Stop
+    admin_token: str
+
+    def region(self, region: str) -> _Target:
+        """Start a region; its backend reaches its gateway directly."""
+        port = self.gateway(f"vehicle gateway {region}", free_port(0, "the vehicle gateway", ""))
+        target_port = free_port(0, "the reference backend", "")
+        name = f"reference backend {region}"
+        return self.target(name, target_port, f"http://127.0.0.1:{port}", region)
+
+    def gateway(self, name: str, port: int) -> int:
+        """Start a gateway, wait until it answers, and return its port."""
+        metrics_port = free_port(0, "the gateway's metrics", "")
+        env = _environment(
+            self.root,
+            GATEWAY_PORT=port,
+            GATEWAY_METRICS_PORT=metrics_port,
+            GATEWAY_JOURNAL=self._file(f"{name}.jsonl"),
+        )
+        command = [sys.executable, "-m", "target_service.gateway"]
+        child = self.processes.start(name, command, env=env)
+        self.wait_for(child, f"http://127.0.0.1:{port}/healthz")
+        return port
+
+    def target(self, name: str, port: int, gateway_url: str, region: str = "us") -> _Target:
+        """Start a backend; it answers before it is ready."""
+        stack = self.stack
+        metrics_port = free_port(0, "the backend's metrics", "")
+        file = self._file(f"car-{region}.db" if stack.regions else "car.db")
+        env = _environment(
+            self.root,
+            TARGET_PORT=port,
+            TARGET_METRICS_PORT=metrics_port,
+            TARGET_REGION=region,
+            TARGET_DATABASE_URL=stack.database_url or f"sqlite:///{file}",
+            TARGET_DATABASE_WAIT_SECONDS=_DATABASE_WAIT_SECONDS,
+            TARGET_GATEWAY_URL=gateway_url,
+            TARGET_SLOTS=stack.slots,
+            TARGET_PROFILE=stack.profile,
+            TARGET_SERVICE_MEAN_SECONDS=stack.service_mean_seconds,
+            TARGET_SERVICE_CV=stack.service_cv,
+            TARGET_SHEDDING="on" if stack.shedding else "off",
+            TARGET_SHED_LIMIT=stack.shed_limit,
+            TARGET_ADMIN_TOKEN=self.admin_token,
+        )
+        command = [sys.executable, "-m", "target_service"]
+        return _Target(self.processes.start(name, command, env=env), port, metrics_port)
+
+    def wait_for(self, child: Child, url: str) -> None:
+        """Wait until a GET is answered below 500. Raises PreflightError."""
+        self.processes.wait_until(child, lambda: answers(url), self.stop)
+
+    def _file(self, name: str) -> Path:
+        return self.processes.logs.resolve() / name
 
 
 def _toxiproxy(
@@ -176,17 +267,17 @@ def _version(url: str) -> str:
         return toxiproxy.version()
 
 
-def _create_link(toxiproxy: Toxiproxy, gateway_port: int) -> int:
-    there = toxiproxy.proxies().get(GATEWAY_LINK)
+def _create_link(toxiproxy: Toxiproxy, name: str, port: int) -> str:
+    there = toxiproxy.proxies().get(name)
     if there and _listens(there.upstream):
         raise PreflightError(
-            f"the Toxiproxy that TOXIPROXY_URL names has a proxy {GATEWAY_LINK!r} already, so "
-            "another stack uses it; unset TOXIPROXY_URL, or name the target that uses it: --target"
+            f"the Toxiproxy that TOXIPROXY_URL names has a proxy {name!r} already, so another "
+            "stack uses it; unset TOXIPROXY_URL, or name the target that uses it: --target"
         )
     if there:  # left by a run that was killed: nothing is behind it any more
-        toxiproxy.delete_proxy(GATEWAY_LINK)
-    link = toxiproxy.create_proxy(GATEWAY_LINK, "127.0.0.1:0", f"127.0.0.1:{gateway_port}")
-    return int(link.listen.rpartition(":")[2])
+        toxiproxy.delete_proxy(name)
+    link = toxiproxy.create_proxy(name, "127.0.0.1:0", f"127.0.0.1:{port}")
+    return f"http://127.0.0.1:{link.listen.rpartition(':')[2]}"
 
 
 def _listens(upstream: str) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from launchday import timeline
 from launchday.outcomes import ERRORS, Outcome
 from launchday.record import Record, Rules, Schedule
+from launchday.runs.audit import Audit, sentence
 from launchday.timeline import Window
 
+_AUDIT = "nothing lost, nothing doubled"
 _ERROR_SHARE = 0.01
 _MINIMUM_QUIET_REQUESTS = 20
+_NOT_AUDITED = Audit(cannot_tell="the ledger was not read")
 
 
 class VerdictOutcome(StrEnum):
@@ -53,6 +57,7 @@ class _Evidence:
     quiet: Window
     peak: Window
     whole: Window
+    audit: Audit
 
 
 def known_capacity(record: Record) -> float | None:
@@ -66,20 +71,23 @@ def known_capacity(record: Record) -> float | None:
     return None
 
 
-def judge(record: Record) -> Verdict:
+def judge(record: Record, audit: Audit = _NOT_AUDITED) -> Verdict:
     """Judge a record, also one whose run was interrupted or killed.
 
-    In this order: a fault that could not be undone (exit 5); a run that is not valid, because it
-    did not end or the generator fell behind (2); a target that was not steady before anything
-    happened (3); a fault without effect (4); then what must hold (1), else held (0).
+    In this order: a fault that could not be undone (exit 5); something that was lost, doubled or
+    invented (1), which no weakness of the run excuses; a run that is not valid, because it did not
+    end or the generator fell behind (2); a target that was not steady before anything happened
+    (3); a fault without effect (4); then what must hold (1), else held (0).
     """
+    record = _without_what_must_fail(record)
     schedule = record.schedule
     if schedule is None:
         reason = "No request was made: the run ended before its schedule began."
         return Verdict(VerdictOutcome.INCONCLUSIVE, 2, (reason,), ())
-    evidence = _evidence(record, schedule)
+    evidence = _evidence(record, schedule, audit)
     stages: tuple[tuple[VerdictOutcome, int, tuple[Callable[[_Evidence], Check], ...]], ...] = (
         (VerdictOutcome.INCONCLUSIVE, 5, (_faults_undone,)),
+        (VerdictOutcome.BREACHED, 1, (_nothing_lost,)),
         (
             VerdictOutcome.INCONCLUSIVE,
             2,
@@ -103,11 +111,31 @@ def judge(record: Record) -> Verdict:
         if failed and not reasons:
             decided, reasons = (outcome, exit_code), failed
     if not reasons:
-        reasons = [check.sentence for check in results if check.held]
+        required = [c for c in checks if c.name == _AUDIT] + results
+        reasons = [check.sentence for check in required if check.held]
     return Verdict(*decided, tuple(reasons), tuple(checks), evidence.capacity_rps)
 
 
-def _evidence(record: Record, schedule: Schedule) -> _Evidence:
+def _without_what_must_fail(record: Record) -> Record:
+    """Leave out what the experiment says it breaks, while it does and may still recover."""
+    experiment = record.info.settings.get("experiment") or {}
+    broken = tuple(experiment.get("breaks", ()))
+    if not broken:
+        return record
+    patience = record.info.rules.recovery_seconds
+    spans = [
+        (math.floor(start), math.inf if end is None else end + patience)
+        for _, start, end in timeline.fault_spans(record)
+    ]
+    cells = {
+        key: cell
+        for key, cell in record.cells.items()
+        if not (key[1].startswith(broken) and any(a <= key[0] <= b for a, b in spans))
+    }
+    return replace(record, cells=cells)
+
+
+def _evidence(record: Record, schedule: Schedule, audit: Audit) -> _Evidence:
     seen = timeline.seen_seconds(record, schedule)
     peak = [second for second in timeline.peak_seconds(schedule) if second < seen]
     return _Evidence(
@@ -119,6 +147,7 @@ def _evidence(record: Record, schedule: Schedule) -> _Evidence:
         timeline.window(record, timeline.quiet_seconds(record, schedule)),
         timeline.window(record, peak),
         timeline.whole(record),
+        audit,
     )
 
 
@@ -135,6 +164,10 @@ def _faults_undone(e: _Evidence) -> Check:
         sentence = f"{applied - undone} fault(s) have no record of being undone."
         return Check("faults undone", False, sentence)
     return Check("faults undone", True, f"All {applied} fault(s) were undone and verified.")
+
+
+def _nothing_lost(e: _Evidence) -> Check:
+    return Check(_AUDIT, e.audit.clean, sentence(e.audit))
 
 
 def _run_complete(e: _Evidence) -> Check:
