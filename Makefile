@@ -27,7 +27,7 @@ test: check ## everything that CI asks for, but containers
 	.venv/bin/pytest
 
 test-backend: setup-dev ## the proofs of the reference backend: faults, kill -9, Schemathesis (15 minutes)
-	.venv/bin/pytest -m backend tests/backend
+	.venv/bin/pytest -m backend
 
 dashboards: setup-dev ## build the Grafana dashboards from their sources
 	.venv/bin/python dashboards/build.py

@@ -32,13 +32,14 @@ from target_service.routes import ALWAYS_OPEN_PATHS, EXEMPT_PATHS, criticality_o
 from target_service.settings import TargetSettings
 from target_service.unavailable import Cause, ShedObserver
 
+# Routes are tried in this order: the busiest first.
 FEATURES = (
-    sessions,
     vehicles,
     commands,
+    reservations,
+    sessions,
     charging,
     chargers,
-    reservations,
     software,
     energy,
     appointments,

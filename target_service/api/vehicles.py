@@ -50,13 +50,6 @@ class VehicleState(Vehicle):
 def add_routes(app: FastAPI, backend: Backend) -> None:
     """Add the routes of this feature."""
 
-    @add(app, "vehicles", Vehicles)
-    async def vehicles(request: Request) -> Response:
-        owner_id = owner_of(request, backend)
-        async with backend.work.slot("vehicles"):
-            cars = await backend.garage.cars_of(owner_id)
-        return JSONResponse({"vehicles": cars})
-
     @add(app, "state", VehicleState)
     async def state(vin: Vin, request: Request) -> Response:
         owner_id = owner_of(request, backend)
@@ -66,3 +59,10 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
             raise not_found("vehicle")
         age = {"age_seconds": round(known.age_seconds, 3), "stale": known.age_seconds > 0}
         return JSONResponse(known.state | age)
+
+    @add(app, "vehicles", Vehicles)
+    async def vehicles(request: Request) -> Response:
+        owner_id = owner_of(request, backend)
+        async with backend.work.slot("vehicles"):
+            cars = await backend.garage.cars_of(owner_id)
+        return JSONResponse({"vehicles": cars})

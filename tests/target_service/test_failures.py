@@ -2,97 +2,130 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import sqlite3
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-VIN = "LAUNCHDAY00000001"
+from target_service.database.fleet import vin_of
+from tests.target_service.processes import Process, sign_in
+
+OWNER = 1
+VIN = vin_of("us", OWNER)
+STATE = f"/v1/vehicles/{VIN}/state"
 UNLOCK = f"/v1/vehicles/{VIN}/commands/unlock"
+RESERVATIONS = "/v1/reservations"
+CLIENTS = 12
 
 
 def key() -> dict[str, str]:
     return {"idempotency-key": str(uuid.uuid4())}
 
 
+def client_of(target: Process, number: int = OWNER) -> httpx.Client:
+    """The app of one owner, signed in."""
+    headers = sign_in(target, number)
+    return httpx.Client(base_url=target.url, headers=headers, timeout=30, trust_env=False)
+
+
 def check_dependency_problem(answer: httpx.Response, dependency: str) -> None:
-    assert answer.status_code == 503
+    assert answer.status_code == 503, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["unavailable-cause"] == "dependency"
     assert int(answer.headers["retry-after"]) >= 1
     assert (answer.json()["reason"], answer.json()["dependency"]) == ("dependency", dependency)
 
 
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Nobody else can write; in WAL mode everybody can read."""
+    with closing(sqlite3.connect(file)) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def stored_keys(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [key for (key,) in connection.execute("SELECT idempotency_key FROM reservations")]
+
+
+def executions(gateway: Process, command_id: str) -> int:
+    executed: list[str] = gateway.http.get(f"/vehicles/{VIN}/commands").json()["executed"]
+    return executed.count(command_id)
+
+
+@pytest.fixture(scope="module")
+def slow_gateway(start: Any) -> Process:
+    process: Process = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="1")
+    return process
+
+
 def test_a_slow_gateway_gets_a_promise_and_the_car_executes_once(
-    start: Any, eventually: Any
+    start: Any, slow_gateway: Process, eventually: Any
 ) -> None:
-    gateway = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="1")
-    target = start(
-        "target_service",
-        TARGET_GATEWAY_URL=gateway.url,
-        TARGET_GATEWAY_PATIENCE_SECONDS="0.1",
-    )
+    url = slow_gateway.url
+    target = start("target_service", TARGET_GATEWAY_URL=url, TARGET_GATEWAY_PATIENCE_SECONDS="0.1")
     headers = key()
-    command = f"/v1/commands/{headers['idempotency-key']}"
-    answer = target.http.post(UNLOCK, headers=headers)
-    assert answer.status_code == 202
-    assert answer.json() == {"state": "pending", "command_id": headers["idempotency-key"]}
-    assert answer.headers["location"] == command
-    assert target.http.get(command).json()["state"] == "pending"
-    # An impatient owner presses again: the same command, not another one.
-    again = target.http.post(UNLOCK, headers=headers)
-    assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
-    eventually(lambda: target.http.get(command).json()["state"] == "done")
-    executed = gateway.http.get(f"/vehicles/{VIN}/commands").json()["executed"]
-    assert executed == [headers["idempotency-key"]]
-    assert target.http.get(f"/v1/vehicles/{VIN}/state").json()["locked"] is False
+    where = f"/v1/commands/{headers['idempotency-key']}"
+    with client_of(target) as http:
+        answer = http.post(UNLOCK, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (202, where)
+        assert answer.json()["command_id"] == headers["idempotency-key"]
+        assert answer.json() == http.get(where).json()
+        assert answer.json()["state"] == "pending"
+        # An impatient owner presses again: the same command, not another one.
+        again = http.post(UNLOCK, headers=headers)
+        assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+        eventually(lambda: http.get(where).json()["state"] == "done")
+        assert executions(slow_gateway, headers["idempotency-key"]) == 1
+        assert http.get(STATE).json()["locked"] is False
     assert target.metric("car_commands_total", outcome="pending") == 1
 
 
 def test_a_promise_that_the_database_does_not_take_is_no_failure(
-    start: Any, eventually: Any, tmp_path: Any
+    start: Any, slow_gateway: Process, eventually: Any, tmp_path: Path
 ) -> None:
     """The gateway has the command and the car will execute it: a 503 would be a lie."""
     file = tmp_path / "car.db"
-    gateway = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="2")
     target = start(
         "target_service",
         TARGET_DATABASE_URL=f"sqlite:///{file}",
         TARGET_DATABASE_PATIENCE_SECONDS="0.3",
-        TARGET_GATEWAY_URL=gateway.url,
+        TARGET_GATEWAY_URL=slow_gateway.url,
         TARGET_GATEWAY_PATIENCE_SECONDS="0.1",
     )
     headers = key()
-    command = f"/v1/commands/{headers['idempotency-key']}"
-    blocker = sqlite3.connect(file)
-    blocker.execute("BEGIN EXCLUSIVE")
-    answer = target.http.post(UNLOCK, headers=headers)
-    assert (answer.status_code, answer.json()["state"]) == (202, "pending")
-    assert target.http.get(command).json()["state"] == "pending"
-    blocker.rollback()
-    blocker.close()
-    eventually(lambda: target.http.get(command).json().get("state") == "done")
-    executed = gateway.http.get(f"/vehicles/{VIN}/commands").json()["executed"]
-    assert executed == [headers["idempotency-key"]]
+    where = f"/v1/commands/{headers['idempotency-key']}"
+    with client_of(target) as http:
+        with locked(file):
+            answer = http.post(UNLOCK, headers=headers)
+            assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+            assert http.get(where).json()["state"] == "pending"
+        eventually(lambda: http.get(where).json().get("state") == "done")
+    assert executions(slow_gateway, headers["idempotency-key"]) == 1
 
 
-def test_a_slow_gateway_does_not_starve_the_slots(start: Any) -> None:
-    gateway = start("target_service.gateway", GATEWAY_LATENCY_SECONDS="2.5")
+def test_a_slow_gateway_does_not_starve_the_slots(start: Any, slow_gateway: Process) -> None:
     target = start(
         "target_service",
-        TARGET_GATEWAY_URL=gateway.url,
-        TARGET_GATEWAY_PATIENCE_SECONDS="2",
+        TARGET_GATEWAY_URL=slow_gateway.url,
+        TARGET_GATEWAY_PATIENCE_SECONDS="0.8",
         TARGET_SLOTS="1",
         TARGET_SHED_LIMIT="50",
     )
-    with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(httpx.post, target.url + UNLOCK, timeout=30) for _ in range(8)]
-        states = [target.http.get(f"/v1/vehicles/{VIN}/state") for _ in range(5)]
+    with client_of(target) as http, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(http.post, UNLOCK) for _ in range(8)]
+        states = [http.get(STATE) for _ in range(5)]
         assert [state.status_code for state in states] == [200] * 5
         assert not any(future.done() for future in waiting), "the gateway answered first"
         assert {future.result().status_code for future in waiting} == {202}
@@ -108,12 +141,39 @@ def test_a_promise_outlives_a_broken_connection(start: Any, eventually: Any) -> 
             TARGET_GATEWAY_PATIENCE_SECONDS="0.1",
             TARGET_COMMAND_TIME_LIMIT_SECONDS="30",
         )
-        answer = target.http.post(UNLOCK, headers=key())
+        with client_of(target) as http:
+            answer = http.post(UNLOCK, headers=key())
         assert answer.status_code == 202
         hanging.accept()[0].close()
     gateway = start("target_service.gateway", GATEWAY_PORT=str(port))
-    eventually(lambda: target.http.get(answer.headers["location"]).json()["state"] == "done")
+    with client_of(target) as http:
+        eventually(lambda: http.get(answer.headers["location"]).json()["state"] == "done")
     assert gateway.metric("car_gateway_commands_total", outcome="executed") == 1
+
+
+def test_a_promise_outlives_kill_9(
+    start: Any, slow_gateway: Process, eventually: Any, tmp_path: Path
+) -> None:
+    settings = {
+        "TARGET_DATABASE_URL": f"sqlite:///{tmp_path / 'car.db'}",
+        "TARGET_GATEWAY_URL": slow_gateway.url,
+        "TARGET_GATEWAY_PATIENCE_SECONDS": "0.1",
+        "TARGET_COMMAND_TIME_LIMIT_SECONDS": "30",
+    }
+    target = start("target_service", **settings)
+    with client_of(target) as http:
+        headers = dict(http.headers)
+        answer = http.post(UNLOCK)
+    assert answer.status_code == 202
+    assert target.stop(signal.SIGKILL) == -signal.SIGKILL
+    revived = start("target_service", **settings)
+
+    def state() -> Any:
+        return revived.http.get(answer.headers["location"], headers=headers).json()["state"]
+
+    assert state() in ("pending", "done")
+    eventually(lambda: state() == "done")
+    assert executions(slow_gateway, answer.json()["command_id"]) == 1
 
 
 def test_a_promise_that_cannot_be_kept_ends_as_failed(start: Any, eventually: Any) -> None:
@@ -125,116 +185,142 @@ def test_a_promise_that_cannot_be_kept_ends_as_failed(start: Any, eventually: An
             TARGET_COMMAND_TIME_LIMIT_SECONDS="0.5",
             TARGET_COMMANDS_IN_FLIGHT="1",
         )
-        answer = target.http.post(UNLOCK)
-        assert answer.status_code == 202
-        # The number on their way is bounded.
-        check_dependency_problem(target.http.post(UNLOCK), "gateway")
-        where = answer.headers["location"]
-        eventually(lambda: target.http.get(where).json()["state"] == "failed")
-        labels = {"dependency": "gateway", "outcome": "timeout"}
-        assert target.metric("car_dependency_seconds_count", **labels) == 1
+        with client_of(target) as http:
+            answer = http.post(UNLOCK)
+            assert answer.status_code == 202
+            # The number on their way is bounded.
+            check_dependency_problem(http.post(UNLOCK), "gateway")
+            where = answer.headers["location"]
+            eventually(lambda: http.get(where).json()["state"] == "failed")
 
 
-def test_no_gateway_is_a_503_with_retry_after_and_shows_on_the_status_page(start: Any) -> None:
+def test_without_the_gateway_commands_are_refused_soon_at_once_and_the_rest_works(
+    start: Any,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     target = start("target_service", TARGET_GATEWAY_URL=url)
-    check_dependency_problem(target.http.post(UNLOCK), "gateway")
-    status = target.http.get("/status").json()
-    assert status["status"] == "degraded"
-    works = {feature["name"]: feature["works"] for feature in status["features"]}
-    assert works == {"Lock and unlock": False, "Vehicle state": True, "Reservations": True}
-    assert target.http.get(f"/v1/vehicles/{VIN}/state").status_code == 200
-    labels = {"dependency": "gateway", "outcome": "error"}
-    assert target.metric("car_dependency_seconds_count", **labels) == 1
+    with client_of(target) as http:
+        for _ in range(7):  # more than it takes to open the circuit breaker
+            check_dependency_problem(http.post(UNLOCK), "gateway")
+        assert http.get(STATE).json()["stale"] is False
+        assert http.post(RESERVATIONS, headers=key()).status_code == 201
+    assert target.metric("car_breaker_opened_total", dependency="gateway") >= 1
+    labels = {"dependency": "gateway", "outcome": "refused"}
+    assert target.metric("car_dependency_seconds_count", **labels) >= 1
+    unavailable = {"cause": "dependency", "reason": "gateway"}
+    assert target.metric("car_unavailable_total", **unavailable) == 7
 
 
-def test_a_locked_database_is_a_503_within_bounds_and_heals(start: Any, tmp_path: Any) -> None:
+def test_a_locked_database_is_a_503_within_bounds_and_heals(
+    start: Any, eventually: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "car.db"
     target = start(
         "target_service",
         TARGET_DATABASE_URL=f"sqlite:///{file}",
-        TARGET_DATABASE_PATIENCE_SECONDS="0.3",
+        TARGET_DATABASE_PATIENCE_SECONDS="0.2",
     )
     headers = key()
-    blocker = sqlite3.connect(file)
-    blocker.execute("BEGIN EXCLUSIVE")
-    answer = target.http.post("/v1/reservations", headers=headers)
-    check_dependency_problem(answer, "database")
-    assert "sqlite" not in answer.text.lower()
-    # WAL: readers do not care.
-    assert target.http.get(f"/v1/vehicles/{VIN}/state").status_code == 200
-    blocker.rollback()
-    blocker.close()
-    for _ in range(100):
-        answer = target.http.post("/v1/reservations", headers=headers)
-        if answer.status_code == 201:
-            break
-    assert answer.status_code == 201
-    assert _stored(file) == [headers["idempotency-key"]]
+    with client_of(target) as http:
+        known = http.get(STATE).json()
+        with locked(file):
+            answer = http.post(RESERVATIONS, headers=headers)
+            check_dependency_problem(answer, "database")
+            assert "sqlite" not in answer.text.lower()
+            assert http.get(STATE).json() == known, "readers do not care"
+            for _ in range(3):
+                check_dependency_problem(http.post(RESERVATIONS, headers=key()), "database")
+            assert http.get(STATE).status_code == 200, "fresh, or the last known one"
+        eventually(lambda: http.post(RESERVATIONS, headers=headers).status_code == 201)
+    assert stored_keys(file).count(headers["idempotency-key"]) == 1
 
 
-def _stored(file: Any) -> list[str]:
-    connection = sqlite3.connect(file)
-    try:
-        rows = connection.execute("SELECT idempotency_key FROM reservations").fetchall()
-    finally:
-        connection.close()
-    return [row[0] for row in rows]
+def test_a_full_disk_is_a_503_loses_nothing_and_heals(
+    start: Any, eventually: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "car.db"
+    target = start("target_service", TARGET_DATABASE_URL=f"sqlite:///{file}")
+    acknowledged: list[str] = []
+    with client_of(target) as http:
+
+        def reserve() -> httpx.Response:
+            headers = key()
+            answer = http.post(RESERVATIONS, headers=headers)
+            if answer.status_code == 201:
+                acknowledged.append(headers["idempotency-key"])
+            return answer
+
+        assert reserve().status_code == 201
+        full = file.with_name("car.db-wal").stat().st_size + 10_000
+        old = resource.prlimit(target.popen.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(target.popen.pid, resource.RLIMIT_FSIZE, (full, old[1]))
+        eventually(lambda: reserve().status_code == 503)
+        check_dependency_problem(reserve(), "database")
+        resource.prlimit(target.popen.pid, resource.RLIMIT_FSIZE, old)
+        eventually(lambda: reserve().status_code == 201)
+    assert set(acknowledged) <= set(stored_keys(file))
+    assert "Traceback" not in target.log.read_text()
 
 
-def test_an_acknowledged_reservation_survives_kill_9(start: Any, tmp_path: Any) -> None:
+def test_an_acknowledged_reservation_survives_kill_9(start: Any, tmp_path: Path) -> None:
     file = tmp_path / "car.db"
     url = f"sqlite:///{file}"
     target = start("target_service", TARGET_DATABASE_URL=url, TARGET_SHEDDING="off")
-    acknowledged: list[str] = []
+    owner = sign_in(target, OWNER)
+    acknowledged: dict[str, bytes] = {}
 
     def reserve_until_killed(_: int) -> None:
         with httpx.Client(base_url=target.url, trust_env=False, timeout=30) as client:
             while True:
-                headers = key()
+                headers = owner | key()
                 try:
-                    answer = client.post("/v1/reservations", headers=headers)
+                    answer = client.post(RESERVATIONS, headers=headers)
                 except httpx.TransportError:
                     return
                 assert answer.status_code == 201
-                acknowledged.append(headers["idempotency-key"])
+                acknowledged[headers["idempotency-key"]] = answer.content
                 if len(acknowledged) > 100:
                     target.popen.send_signal(signal.SIGKILL)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(reserve_until_killed, range(8)))
     target.popen.wait(30)
-    stored = _stored(file)
+    stored = stored_keys(file)
     assert set(acknowledged) <= set(stored)
     assert len(stored) == len(set(stored))
     revived = start("target_service", TARGET_DATABASE_URL=url)
-    again = revived.http.post("/v1/reservations", headers={"idempotency-key": acknowledged[0]})
-    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    for one in list(acknowledged)[:: len(acknowledged) // 10]:
+        # With the session from before, too.
+        again = revived.http.post(RESERVATIONS, headers=owner | {"idempotency-key": one})
+        assert (again.status_code, again.content) == (201, acknowledged[one])
+        assert again.headers["idempotency-replayed"] == "true"
 
 
 def test_above_capacity_the_shedder_refuses_completely_and_protects_the_rest(start: Any) -> None:
     target = start(
         "target_service",
         TARGET_SLOTS="2",
-        TARGET_SERVICE_MEAN_SECONDS="0.1",
+        TARGET_SERVICE_MEAN_SECONDS="0.05",
         TARGET_SHED_LIMIT="3",
     )
+    owner = sign_in(target, OWNER)
 
     def look(_: int) -> list[httpx.Response]:
         with httpx.Client(base_url=target.url, trust_env=False, timeout=30) as client:
-            return [client.get(f"/v1/vehicles/{VIN}/state") for _ in range(10)]
+            return [client.get(STATE, headers=owner) for _ in range(5)]
 
-    with ThreadPoolExecutor(12) as pool:
-        answers = [answer for each in pool.map(look, range(12)) for answer in each]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = [answer for each in pool.map(look, range(CLIENTS)) for answer in each]
         assert target.http.get("/healthz").status_code == 200
     refused = [answer for answer in answers if answer.status_code == 503]
     admitted = [answer for answer in answers if answer.status_code == 200]
-    assert len(refused) + len(admitted) == 120
+    assert len(refused) + len(admitted) == 5 * CLIENTS
     assert refused
     assert admitted
     for answer in refused:
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["unavailable-cause"] == "overload"
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["reason"] in ("queue_full", "queue_timeout")
     requests = {"class": "sheddable_plus"}
@@ -247,22 +333,22 @@ def test_above_capacity_the_shedder_refuses_completely_and_protects_the_rest(sta
 
 def test_without_the_shedder_everybody_waits_and_there_are_no_shed_metrics(start: Any) -> None:
     target = start("target_service", TARGET_SHEDDING="off", TARGET_SLOTS="1")
-    with ThreadPoolExecutor(12) as pool:
-        url = f"{target.url}/v1/vehicles/{VIN}/state"
-        answers = list(pool.map(lambda _: httpx.get(url, timeout=30), range(24)))
+    with client_of(target) as http, ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(lambda _: http.get(STATE), range(2 * CLIENTS)))
     assert {answer.status_code for answer in answers} == {200}
     with pytest.raises(KeyError):
         target.metric("shed_limit")
 
 
-def test_a_client_that_leaves_before_its_body_is_complete_is_no_error_of_ours(
-    start: Any, eventually: Any
-) -> None:
-    target = start("target_service")
-    head = b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n"
+def test_who_sends_slowly_and_leaves_has_taken_nobodys_place(start: Any) -> None:
+    target = start("target_service", TARGET_SLOTS="1", TARGET_SHED_LIMIT="1")
+    owner = sign_in(target, OWNER)
+    head = f"POST {RESERVATIONS} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: slow\r\n"
+    head += f"Authorization: {owner['authorization']}\r\nContent-Length: 100\r\n\r\n{{"
     with socket.create_connection(("127.0.0.1", target.port)) as client:
-        client.sendall(head + b"Content-Length: 100\r\n\r\n{")
-        eventually(lambda: target.metric("shed_inflight", **{"class": "critical"}) == 1)
-    eventually(lambda: target.metric("shed_inflight", **{"class": "critical"}) == 0)
-    assert target.http.get("/healthz").status_code == 200
+        client.sendall(head.encode())
+        for _ in range(5):
+            assert target.http.get(STATE, headers=owner).status_code == 200
+    assert target.http.get(RESERVATIONS, headers=owner).json() == {"reservations": []}
+    assert target.metric("shed_inflight", **{"class": "critical"}) == 0
     assert "Traceback" not in target.log.read_text()
