@@ -77,7 +77,8 @@ class Breaker:
     def failed(self) -> None:
         """Report that a call failed or took too long.
 
-        Calls that began before it opened, and end now, change nothing.
+        Calls that began before it opened change nothing while it is open; one that ends just when
+        a probe is out is taken for the probe, and the next probe decides.
         """
         self._in_a_row += 1
         if self.state is State.HALF_OPEN:

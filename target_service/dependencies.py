@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from target_service.breaker import Breaker, State
 DATABASE = "database"
 GATEWAY = "gateway"
 NAMES = (DATABASE, GATEWAY)
+# When nobody calls, one failure must not be news for ever.
+FORGOTTEN_AFTER_SECONDS = 5.0
 OUTCOMES = ("ok", "error", "timeout", "refused")
 
 logger = logging.getLogger(__name__)
@@ -64,9 +67,11 @@ class Dependencies:
         }
 
     def works(self, dependency: str) -> bool:
-        """Return whether the last call worked and calls are let through."""
+        """Return whether calls are let through and the last one worked, or failed long ago."""
         entry = self._by_name[dependency]
-        return entry.last_worked and entry.breaker.state is State.CLOSED
+        if entry.breaker.state is not State.CLOSED:
+            return False
+        return time.monotonic() - entry.failed_at > FORGOTTEN_AFTER_SECONDS
 
     def state(self, dependency: str) -> State:
         """Return the state of its breaker."""
@@ -88,6 +93,7 @@ class Dependencies:
         try:
             yield
             outcome = "ok"
+            entry.failed_at = -math.inf
             entry.breaker.succeeded()
         except asyncio.CancelledError:
             outcome = "timeout"
@@ -95,10 +101,10 @@ class Dependencies:
             raise
         except BaseException as error:
             outcome = "timeout" if isinstance(error, TimeoutError) else "error"
+            entry.failed_at = time.monotonic()
             entry.breaker.failed()
             raise
         finally:
-            entry.last_worked = outcome == "ok"
             entry.seconds[outcome].observe(time.perf_counter() - started_at)
 
 
@@ -106,7 +112,7 @@ class Dependencies:
 class _Dependency:
     breaker: Breaker
     seconds: dict[str, Any]
-    last_worked: bool = True
+    failed_at: float = -math.inf  # the last call, by the monotonic clock; not if it worked
 
     @classmethod
     def create(

@@ -22,6 +22,10 @@ class CommandIdReused(Exception):
     """The same command id came with another car or another command."""
 
 
+class TooManyCommands(Exception):
+    """As many commands as may be are on their way already."""
+
+
 class VehicleOffline(Exception):
     """The gateway works, but the car has no connection; it was not told anything."""
 
@@ -83,13 +87,15 @@ class CommandDispatcher:
         """Go on with what was promised before a restart, while its time limit lasts."""
         unfinished = await self._garage.unfinished(time.time() - self.time_limit_seconds)
         for order in unfinished[: self._limit]:
+            if order.id in self._on_their_way:
+                continue  # a start that failed half-way is tried again
             self._start(order).promised = True
 
     async def send(self, order: Order) -> CommandAnswer:
         """Send a command once and wait for the car, but only so long.
 
-        Raises DependencyFailed when the gateway refuses or fails, or when too many commands are
-        on their way; VehicleOffline; CommandIdReused when the id belongs to another command. A
+        Raises DependencyFailed when the gateway refuses or fails; TooManyCommands;
+        VehicleOffline; CommandIdReused when the id belongs to another command. A
         promise that the database does not take is given all the same: the gateway may have the
         command already, so that nobody can take it back.
         """
@@ -109,7 +115,7 @@ class CommandDispatcher:
 
     def _start(self, order: Order) -> _Delivery:
         if len(self._on_their_way) >= self._limit:
-            raise DependencyFailed(GATEWAY)
+            raise TooManyCommands
         delivery = _Delivery(order)
         delivery.task = asyncio.create_task(self._deliver(delivery))
         delivery.task.add_done_callback(_retrieve)

@@ -168,7 +168,10 @@ class PlannedMaintenance:
 
     async def _end(self, planned: Planned, words: str, change: str) -> bool:
         """End a window and tell everybody; return False when another replica did."""
-        end = (_CANCEL, planned.id) if change == "cancelled" else (_END_BEGUN, time.time())
+        now_unix = time.time()
+        begun = change == "ended" and not _is_over(planned.window, now_unix)
+        # A window that ended by the clock must not take the one after it along.
+        end = (_END_BEGUN, now_unix) if begun else (_CANCEL, planned.id)
         title = f"{words}: {planned.window.sentence}"
         rows = await self._database.write(_LOCK, _notify(planned.id, title), end)
         if not any(row["id"] == planned.id for row in rows[2]):

@@ -33,6 +33,7 @@ class OnceStore:
             outcome: counts.labels(feature, outcome)
             for outcome in ("created", "replayed", "conflict")
         }
+        self._by_key = f"SELECT id FROM {table} WHERE idempotency_key = $1 AND owner_id = $2"
         self._by_id = f"SELECT * FROM {table} WHERE id = $1 AND owner_id = $2"
         self._of_owner = (
             f"SELECT * FROM {table} WHERE owner_id = $1 ORDER BY created_unix DESC LIMIT 100"
@@ -64,6 +65,10 @@ class OnceStore:
             raise Problem(422, "idempotency_key_reused", title)
         self._counts["created" if made else "replayed"].inc()
         return stored, made
+
+    async def knows(self, key: str, owner_id: int) -> bool:
+        """Return whether this owner made something with this key."""
+        return await self._database.one(self._by_key, key, owner_id) is not None
 
     async def get(self, id: str, owner_id: int) -> Row | None:
         """Return one, or None if there is none or it is another owner's."""

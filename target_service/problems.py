@@ -128,7 +128,11 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     if where == "header" and name.lower() == "idempotency-key":
         title = "Idempotency-Key must be there: 1 to 128 letters, digits or any of . _ ~ : -"
         return Problem(400, "idempotency_key", title).response()
-    reason = "The body must be JSON" if first["type"] == "json_invalid" else first["msg"]
+    reason = (
+        "The body must be JSON"
+        if first["type"] == "json_invalid"
+        else first["msg"].removeprefix("Value error, ")
+    )
     title = f"{reason} ({where}: {name})" if rest else reason
     return Problem(422, "invalid", title).response()
 

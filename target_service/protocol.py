@@ -15,6 +15,11 @@ LINGER_SECONDS = 1.0
 
 BAD_REQUEST = (400, "bad_request", "The request is not HTTP/1.1")
 TOO_LARGE = (431, "head_too_large", f"The request's head is over {LARGEST_HEAD_BYTES} bytes")
+TRAILERS_TOO_LARGE = (
+    431,
+    "trailers_too_large",
+    f"The request's trailers are over {LARGEST_HEAD_BYTES} bytes",
+)
 TOO_SLOW = (408, "head_too_slow", f"The request's head took over {LONGEST_HEAD_SECONDS:.0f} s")
 
 
@@ -24,12 +29,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     What is counted is what was received, whether or not it was parsed, so a header without end
     does not fill the memory. A head that arrives in one piece, as nearly all do, costs a few
     comparisons and no timer.
+
+    Trailers (header lines behind the last chunk of a body) are dropped: uvicorn would add them to
+    the headers of a request that is already being answered (RFC 9110, 6.5.1, forbids that). They
+    have the limit of a head, not counting the piece (one read) they began in; how long they may
+    take is part of the body's time.
     """
 
     _in_head = False
     _head_bytes = 0  # of this head, in earlier pieces
     _piece_bytes = 0  # of the piece that is being parsed
     _piece_began_as_head = True
+    _perhaps_in_trailers = False  # a chunk began and nothing of it came: perhaps the last one
+    _trailer_bytes = 0  # in the pieces that began in these trailers
     _head_timer: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str, str] | None = None
 
@@ -49,7 +61,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         self._piece_bytes = len(data)
         self._piece_began_as_head = True
+        if self._perhaps_in_trailers:
+            self._trailer_bytes += len(data)
         super().data_received(data)
+        if self._perhaps_in_trailers and self._trailer_bytes > LARGEST_HEAD_BYTES:
+            self._refuse_trailers()
+            return
         if self._in_head:
             if self._piece_began_as_head:
                 self._head_bytes += self._piece_bytes
@@ -66,6 +83,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        """Begin a chunk: with what follows, a body or the trailers (the parser does not tell)."""
+        self._perhaps_in_trailers = True
+        self._trailer_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._perhaps_in_trailers = False
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self._head_timer is not None:
@@ -79,6 +109,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         # What follows in this piece is a pipelined head: its size is not that of the piece.
         self._piece_began_as_head = False
+        self._perhaps_in_trailers = False
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -105,6 +136,22 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
+    def _refuse_trailers(self) -> None:
+        """End the connection; in words, unless another answer was begun or is due before."""
+        self._refusal = TRAILERS_TOO_LARGE
+        cycle = self.cycle
+        if self.pipeline:
+            self.transport.close()
+        elif cycle.response_complete:
+            self._close_soon()
+        elif cycle.response_started:
+            cycle.keep_alive = False
+        else:
+            cycle.disconnected = True  # whoever waits for the body is told, and answers nothing
+            cycle.message_event.set()
+            self.transport.write(_render(*TRAILERS_TOO_LARGE))
+            self._close_soon()
+
     def _refuse(self, refusal: tuple[int, str, str]) -> None:
         self._refusal = refusal
         self._unset_head_timer()
@@ -115,6 +162,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         self.transport.write(_render(*refusal))
+        self._close_soon()
+
+    def _close_soon(self) -> None:
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

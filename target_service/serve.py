@@ -210,6 +210,8 @@ def _config(app: ASGIApp, stages: Stages) -> uvicorn.Config:
         ws="none",
         loop="none",
         lifespan="off",
+        # Anybody could name another address, and guess passwords from a new one each time.
+        proxy_headers=False,
         access_log=False,
         server_header=False,
         log_config=None,

@@ -205,8 +205,9 @@ class SignInGuard:
             title = "Too many wrong passwords; wait before the next one"
             after = math.ceil(wait_seconds)
             raise Problem(429, "too_many_attempts", title, retry_after_seconds=after)
-        for who, key in keys.items():
-            self._limits[who].guessed(key)
+        # Of one owner those at the same time count too. Many owners behind one address must not
+        # be held up by each other, however slow the database is: there only wrong ones count.
+        self._limits["owner"].guessed(keys["owner"])
         attempt = Attempt()
         checked = False
         try:
@@ -215,7 +216,8 @@ class SignInGuard:
         finally:
             # An outage is no wrong guess.
             if attempt.was_right or not checked:
-                for who, key in keys.items():
-                    self._limits[who].take_back(key)
+                self._limits["owner"].take_back(keys["owner"])
+            else:
+                self._limits["client"].guessed(keys["client"])
             if checked:
                 self._counts.labels("accepted" if attempt.was_right else "refused").inc()

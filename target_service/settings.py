@@ -42,9 +42,17 @@ def _database_url(value: Any) -> str:
         if rest in ("/", "/:memory:"):
             raise ValueError("must name a file: reservations have to survive the process")
         return f"sqlite://{rest}"
-    if kind == "postgres" and separator and urlsplit(f"postgresql://{rest}").hostname:
+    if kind == "postgres" and separator and _names_a_host(f"postgresql://{rest}"):
         return f"postgresql://{rest}"
     raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, e.g. because of a / in the password
+        return False
 
 
 def _plain_http_url(value: Any) -> str:
@@ -207,8 +215,8 @@ def _in_words(invalid: ValidationError, prefix: str) -> str:
         return reason
     name = f"{prefix}{error['loc'][0]}".upper()
     inside = f", {error['loc'][1]}" if len(error["loc"]) > 1 else ""
-    # A database URL may carry a password, a key is a secret: they are not repeated.
-    secret = name.endswith(("DATABASE_URL", "SESSION_KEY", "ADMIN_TOKEN"))
+    # A URL may carry a password or a token, a key is a secret: they are not repeated.
+    secret = name.endswith(("DATABASE_URL", "ANNOUNCE_URL", "SESSION_KEY", "ADMIN_TOKEN"))
     value = "the value" if secret else repr(os.environ.get(name, error.get("input")))
     return f"{name}: {value} is not allowed{inside}: {reason}"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from launchday import Maintenance
 from target_service.announcements import described, iso
+from target_service.breaker import State
 from target_service.dependencies import DATABASE, GATEWAY, NAMES, Dependencies, DependencyFailed
 from target_service.http_client import HttpClient
 from target_service.lifecycle import Lifecycle
@@ -184,7 +185,9 @@ class StatusBoard:
         while True:
             self.refresh()
             await asyncio.sleep(POLL_SECONDS)
-            if not self._dependencies.works(GATEWAY):
+            # Only what the breaker keeps owners from: a probe that works must not hide from the
+            # breaker, or from this page, that commands fail.
+            if self._dependencies.state(GATEWAY) is not State.CLOSED:
                 await self._probe_gateway()
 
     async def _probe_gateway(self) -> None:

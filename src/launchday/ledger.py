@@ -10,7 +10,8 @@ stored.jsonl, by the conductor once the load is over: its own first line, then w
 answered to `GET /admin/ledger?since_unix=…`, whole; or one line that says why it is missing.
 
     {"kind": "asked", "since_unix", "exclusive": whether nobody else used the target}
-    {"kind": "stored", "what": "reservation", "command" or another noun, "key", "id", "state"}
+    {"kind": "stored", "what": "reservation", "command" or another noun, "key", "id",
+     "state": of a command}
     {"kind": "executed", "key", "vin", "command"}
     {"kind": "end", "lines": n, without the first and the last}
     {"kind": "missing", "reason"}

@@ -172,11 +172,14 @@ async def _rows(backend: Backend, columns: str, since_unix: float) -> AsyncItera
 
 
 async def _executions(backend: Backend, since_unix: float) -> AsyncIterator[dict[str, Any]]:
-    with backend.dependencies.call(GATEWAY):
-        async with asyncio.timeout(EXECUTIONS_SECONDS):
-            reply = await backend.dispatcher.http.get(f"/executions?since_unix={since_unix!r}")
-        if reply.status != 200:
-            raise OSError(f"the gateway answered {reply.status}")
+    try:
+        with backend.dependencies.call(GATEWAY):
+            async with asyncio.timeout(EXECUTIONS_SECONDS):
+                reply = await backend.dispatcher.http.get(f"/executions?since_unix={since_unix!r}")
+            if reply.status != 200:
+                raise OSError(f"the gateway answered {reply.status}")
+    except OSError as error:
+        raise DependencyFailed(GATEWAY) from error
     for line in reply.body.splitlines():
         yield json.loads(line)
 

@@ -63,13 +63,13 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
         wanted: AppointmentRequest, request: Request, idempotency_key: IdempotencyKey
     ) -> Response:
         owner_id = owner_of(request, backend)
-        values = {
-            "vin": wanted.vin,
-            "starts_at": _utc(wanted.starts_at),
-            "concern": wanted.concern,
-        }
+        starts_at = _utc(wanted.starts_at)
+        values = {"vin": wanted.vin, "starts_at": starts_at, "concern": wanted.concern}
         async with backend.work.slot("appointment"):
             await require_car(wanted.vin, owner_id, backend)
+            # What was once made is answered again, also when its time has come.
+            if not await store.knows(idempotency_key, owner_id):
+                _require_soon(wanted.starts_at)
             stored, made = await store.create(idempotency_key, owner_id, values)
         return created(_body(stored), BY_NAME["appointments"].path, made)
 
@@ -81,12 +81,22 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
         return JSONResponse({"appointments": [_body(row) for row in stored]})
 
 
+NOT_SOON = "starts_at must be in the future, at most a year ahead"
+
+
 def _utc(starts_at: datetime) -> str:
     """Return the time in one notation, so that equal requests have equal fingerprints."""
+    try:
+        return starts_at.astimezone(UTC).isoformat(timespec="seconds")
+    except OverflowError:
+        raise Problem(422, "invalid", NOT_SOON) from None
+
+
+def _require_soon(starts_at: datetime) -> None:
+    """Raise the 422 for a time that is over, or over a year ahead."""
     ahead_seconds = starts_at.timestamp() - time.time()
     if not 0 < ahead_seconds <= FURTHEST_SECONDS:
-        raise Problem(422, "invalid", "starts_at must be in the future, at most a year ahead")
-    return starts_at.astimezone(UTC).isoformat(timespec="seconds")
+        raise Problem(422, "invalid", NOT_SOON)
 
 
 def _body(stored: Row) -> dict[str, Any]:

@@ -26,8 +26,13 @@ from target_service.api.requests import (
 from target_service.backend import Backend
 from target_service.database import Row
 from target_service.garage import Order
-from target_service.gateway_client import CommandAnswer, CommandIdReused, VehicleOffline
-from target_service.problems import Problem, not_found
+from target_service.gateway_client import (
+    CommandAnswer,
+    CommandIdReused,
+    TooManyCommands,
+    VehicleOffline,
+)
+from target_service.problems import Problem, not_found, overload_problem
 
 # Of commands that came without Idempotency-Key.
 OWN_ID_PREFIX = "auto-"
@@ -57,7 +62,11 @@ class CommandArguments(Body):
 
 
 class CommandState(BaseModel):
-    """How far a command is; `expired`: promised, and the service stopped before it was done."""
+    """How far a command is.
+
+    `failed`: given up after its time limit. `expired`: promised, and the service stopped before it
+    was done. Of both a car that was just being reached may still have executed it, once.
+    """
 
     command_id: str
     state: Literal["done", "pending", "failed", "expired"]
@@ -102,6 +111,8 @@ async def send(order: Order, backend: Backend) -> Response:
     except CommandIdReused:
         title = "This Idempotency-Key belongs to another command"
         raise Problem(422, "idempotency_key_reused", title) from None
+    except TooManyCommands:
+        raise overload_problem("Too many commands are on their way; try again soon") from None
     except VehicleOffline:
         title = "The car has no connection; the phone key and the key card work without"
         raise Problem(409, "vehicle_offline", title) from None

@@ -67,6 +67,7 @@ SENTENCES = {
     400: "The request cannot be understood",
     401: "Nobody is signed in",
     404: "There is no such thing, or it is somebody else's",
+    408: "The body came too slowly",
     409: "It cannot be done now",
     413: "The body is too large",
     422: "The body or a parameter is not allowed",
@@ -93,7 +94,8 @@ def add(app: FastAPI, name: str, answer: type[Any] | None, **more: Any) -> Calla
     """
     route = BY_NAME[name]
     responses: dict[int | str, dict[str, Any]] = {}
-    for code in (*route.codes, 500, 503):
+    slow_body = (408,) if 413 in route.codes else ()
+    for code in (*route.codes, *slow_body, 500, 503):
         responses[code] = _described(code, answer)
     if 422 not in responses:
         responses[422] = _described(422, None)  # instead of FastAPI's own

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, SecretStr
 from starlette.responses import JSONResponse, Response
 
 from target_service.api.requests import NO_STORE, Body, add
@@ -26,17 +26,32 @@ _END = "UPDATE sessions SET ended = 1 WHERE id = $1"
 _NOBODY = password_hash("")
 
 
+def _plain(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must consist of printable ASCII characters")
+    return secret
+
+
+# The pattern says the same to those who read the OpenAPI document.
+_PLAIN: dict[str, JsonValue] = {"pattern": "^[ -~]+$"}
+
+
 class SignIn(Body):
     """Who signs in."""
 
     email: str = Field(min_length=3, max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+$")
-    password: SecretStr = Field(min_length=1, max_length=128)
+    password: Annotated[SecretStr, AfterValidator(_plain)] = Field(
+        min_length=1, max_length=128, json_schema_extra=_PLAIN
+    )
 
 
 class Refresh(Body):
     """The refresh token of a session."""
 
-    refresh_token: SecretStr = Field(min_length=1, max_length=512)
+    refresh_token: Annotated[SecretStr, AfterValidator(_plain)] = Field(
+        min_length=1, max_length=512, json_schema_extra=_PLAIN
+    )
 
 
 class Session(BaseModel):

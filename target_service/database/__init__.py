@@ -105,6 +105,15 @@ class Database:
             async with asyncio.timeout(self._patience_seconds):
                 return await self.driver.write(statements)
 
+    async def load(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert many rows at the start. Raises Unreachable."""
+        try:
+            await self.driver.load(table, columns, rows)
+        except FAILURES as error:
+            raise Unreachable(describe(error)) from error
+
     async def ping(self) -> None:
         """Return when the database answers; it is asked even while its breaker is open."""
         try:

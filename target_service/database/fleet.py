@@ -58,8 +58,8 @@ async def seed_fleet(database: Database, region: str, seed: int, size: int) -> N
         numbers = range(first, min(first + CHUNK, size))
         # Cars first: owners are what is counted, so that a fleet cut short is completed.
         cars = [_vehicle(region, seed, number, now) for number in numbers]
-        await database.driver.load("vehicles", VEHICLE_COLUMNS, cars)
-        await database.driver.load("owners", OWNER_COLUMNS, list(_owners(region, seed, numbers)))
+        await database.load("vehicles", VEHICLE_COLUMNS, cars)
+        await database.load("owners", OWNER_COLUMNS, list(_owners(region, seed, numbers)))
 
 
 async def _claim(database: Database, region: str, seed: int) -> None:

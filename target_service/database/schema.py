@@ -56,6 +56,7 @@ INSERT INTO reservations
   FROM reservations_before_owners;
 DROP TABLE reservations_before_owners;
 CREATE INDEX reservations_by_time ON reservations (created_unix);
+CREATE INDEX reservations_by_owner ON reservations (owner_id, created_unix);
 CREATE TABLE sessions (
   id TEXT PRIMARY KEY, owner_id BIGINT NOT NULL, expires_unix DOUBLE PRECISION NOT NULL,
   ended INTEGER NOT NULL);
@@ -64,10 +65,13 @@ CREATE TABLE charging_sessions (
   id TEXT PRIMARY KEY, idempotency_key TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL,
   owner_id BIGINT NOT NULL, charger_id TEXT NOT NULL, vin TEXT NOT NULL, state TEXT NOT NULL,
   created_at TEXT NOT NULL, created_unix DOUBLE PRECISION NOT NULL);
+CREATE INDEX charging_sessions_by_time ON charging_sessions (created_unix, id);
 CREATE TABLE appointments (
   id TEXT PRIMARY KEY, idempotency_key TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL,
   owner_id BIGINT NOT NULL, vin TEXT NOT NULL, starts_at TEXT NOT NULL, concern TEXT NOT NULL,
   created_at TEXT NOT NULL, created_unix DOUBLE PRECISION NOT NULL);
+CREATE INDEX appointments_by_owner ON appointments (owner_id, created_unix);
+CREATE INDEX appointments_by_time ON appointments (created_unix, id);
 CREATE TABLE software_updates (
   vin TEXT PRIMARY KEY, version TEXT NOT NULL, starts_unix DOUBLE PRECISION NOT NULL);
 CREATE TABLE notifications (

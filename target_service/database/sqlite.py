@@ -66,7 +66,7 @@ class SQLite:
         """Read at once, on the event loop.
 
         A look-up by key takes 10 µs from the page cache; handing it to a thread and back costs
-        ten times that (benchmarks/state_cost.py).
+        several times that.
         """
         return self._require(self._reader).execute(_placeholders(sql), arguments).fetchall()
 

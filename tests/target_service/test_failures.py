@@ -189,7 +189,10 @@ def test_a_promise_that_cannot_be_kept_ends_as_failed(start: Any, eventually: An
             answer = http.post(UNLOCK)
             assert answer.status_code == 202
             # The number on their way is bounded.
-            check_dependency_problem(http.post(UNLOCK), "gateway")
+            refused = http.post(UNLOCK)
+            assert (refused.status_code, refused.json()["reason"]) == (503, "overload")
+            assert refused.headers["unavailable-cause"] == "overload"
+            assert int(refused.headers["retry-after"]) >= 1
             where = answer.headers["location"]
             eventually(lambda: http.get(where).json()["state"] == "failed")
 

@@ -133,10 +133,10 @@ async def _hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-async def listen() -> asyncio.Server:
+async def listen(app: Any = _hello) -> asyncio.Server:
     """Serve in this event loop, so that a test can shorten the time limits."""
     config = uvicorn.Config(
-        _hello, http=LimitedHttpProtocol, ws="none", lifespan="off", log_config=None
+        app, http=LimitedHttpProtocol, ws="none", lifespan="off", log_config=None
     )
     state = ServerState()
     loop = asyncio.get_running_loop()
@@ -176,6 +176,73 @@ async def test_a_kept_connection_waits_longer_than_a_head_may_take(
             assert b"204" in await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.3)
         writer.close()
+
+
+# ---- trailers
+
+
+def chunked(path: bytes, *headers: bytes) -> bytes:
+    first = [b"POST " + path + b" HTTP/1.1", b"host: x", b"transfer-encoding: chunked", *headers]
+    return b"\r\n".join([*first, b"", b"2", b"{}", b"0", b""])
+
+
+LAST = b"connection: close"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"x" * 10_000, b"x-many: y\r\n" * 1000],
+    ids=["one without end", "many"],
+)
+def test_trailers_over_the_limit_are_refused_and_the_connection_closed(
+    piece: bytes, tiny: Any
+) -> None:
+    problem = problem_of(answer_to(tiny, chunked(b"/echo") + b"x-first: ", *[piece] * 200))
+    assert (problem["status"], problem["reason"]) == (431, "trailers_too_large")
+    assert tiny.http.get("/echo").status_code == 200
+    assert "Traceback" not in tiny.log.read_text()
+
+
+def test_trailers_over_the_limit_behind_an_answer_get_no_second_one(tiny: Any) -> None:
+    get = chunked(b"/nowhere").replace(b"POST", b"GET") + b"x-first: "  # its body nobody reads
+    answer = answer_to(tiny, get, *[b"x" * 10_000] * 20)
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_trailers_below_the_limit_and_large_chunks_in_pieces_are_no_matter(tiny: Any) -> None:
+    answer = answer_to(tiny, chunked(b"/echo", LAST), b"x-fill: ", FILL, b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'{"bytes":2}' in answer
+    begun = chunked(b"/echo", LAST).removesuffix(b"0\r\n") + b"ea60\r\n"
+    answer = answer_to(tiny, begun, *[b"x" * 10_000] * 6, b"\r\n0\r\n\r\n")
+    assert b'{"bytes":60002}' in answer
+
+
+async def test_trailers_are_no_headers_of_the_request() -> None:
+    async def names(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send(
+            {"type": "http.response.body", "body": b",".join(n for n, _ in scope["headers"])}
+        )
+
+    trailers = [b"authorization: Bearer x\r\nidempotency-", b"key: y\r\n\r\n"]
+    async with await listen(names) as server:
+        for pieces in (
+            [chunked(b"/", LAST), *trailers],
+            [chunked(b"/", LAST) + b"".join(trailers)],
+        ):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.01)
+            answer = await reader.read()
+            writer.close()
+            assert b"host,transfer-encoding,connection" in answer
+            assert b"authorization" not in answer
+            assert b"idempotency-key" not in answer
 
 
 # ---- bodies
