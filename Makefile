@@ -1,6 +1,6 @@
 # Two commands are all: `make demo` and `make test`. Both set everything up themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-backend check lock dashboards compose-test clean
+.PHONY: help setup setup-dev demo test test-slow check lock dashboards compose-test clean
 PYTHON ?= python3
 export PYTHON
 
@@ -26,8 +26,8 @@ check: setup-dev ## lint, types, import rules, file sizes, built dashboards
 test: check ## everything that CI asks for, but containers
 	.venv/bin/pytest
 
-test-backend: setup-dev ## the proofs of the reference backend: faults, kill -9, Schemathesis (15 minutes)
-	.venv/bin/pytest -m backend
+test-slow: setup-dev ## what takes long: faults, kill -9 in a storm, fuzzed requests, regions (17 minutes)
+	.venv/bin/pytest -m slow
 
 dashboards: setup-dev ## build the Grafana dashboards from their sources
 	.venv/bin/python dashboards/build.py

@@ -29,12 +29,14 @@ COMMANDS_PATH = _CAR + "/commands/{command}"
 
 ALL: tuple[Route, ...] = (
     Route("sign_in", "POST", "/v1/sessions", CRITICAL, (201, 400, 401, 413, 422, 429)),
-    Route("refresh", "POST", "/v1/sessions/refresh", CRITICAL, (200, 400, 401, 413, 422)),
+    # As critical as the most critical thing that it is needed for: whose session runs out while
+    # only the doors are open must still get to his car.
+    Route("refresh", "POST", "/v1/sessions/refresh", CRITICAL_PLUS, (200, 400, 401, 413, 422)),
     Route("sign_out", "DELETE", "/v1/sessions", CRITICAL, (204, 401)),
     Route("vehicles", "GET", "/v1/vehicles", CRITICAL, (200, 401)),
     Route("state", "GET", _CAR + "/state", SHEDDABLE_PLUS, (200, 401, 404)),
     Route("command", "POST", COMMANDS_PATH, CRITICAL, (200, 202, 400, 401, 404, 409, 413, 422)),
-    Route("command_state", "GET", "/v1/commands/{command_id}", CRITICAL, (200, 401, 404)),
+    Route("command_state", "GET", "/v1/commands/{command_id}", CRITICAL_PLUS, (200, 401, 404)),
     Route("charging", "GET", _CAR + "/charging", CRITICAL, (200, 401, 404)),
     Route(
         "schedule", "PUT", _CAR + "/charging/schedule", CRITICAL, (200, 400, 401, 404, 413, 422)

@@ -250,6 +250,13 @@ def run(
     settings_type: type[Settings], main: Callable[[Settings], Coroutine[None, None, None]]
 ) -> int:
     """Read the settings, run `main`, and return the exit code: 0, or 2 after one line of error."""
+    if sys.argv[1:]:
+        prefix = settings_type.model_config["env_prefix"]
+        sys.stderr.write(
+            f"there are no arguments: settings are the environment variables {prefix}..., listed "
+            f"in {settings_type.__module__.replace('.', '/')}.py\n"
+        )
+        return 2
     _log_to_stderr()
     try:
         settings = read(settings_type)

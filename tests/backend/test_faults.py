@@ -26,7 +26,7 @@ from tests.chaos.support import embedded, free_port, real, real_server
 from tests.target_service.postgres import Postgres, throw_away_postgres
 from tests.target_service.processes import sign_in
 
-pytestmark = pytest.mark.backend
+pytestmark = pytest.mark.slow
 
 FAULT_SECONDS = 8.0
 BASELINE_SECONDS = 2.0

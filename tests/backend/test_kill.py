@@ -21,7 +21,7 @@ from tests.backend.stack import Stack, stack
 from tests.target_service.postgres import throw_away_postgres
 from tests.target_service.processes import sign_in
 
-pytestmark = pytest.mark.backend
+pytestmark = pytest.mark.slow
 
 SQLITE_ROUNDS = 200
 POSTGRESQL_ROUNDS = 20

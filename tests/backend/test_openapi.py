@@ -14,7 +14,7 @@ from tests.backend.stack import Stack, stack
 from tests.target_service.postgres import throw_away_postgres
 from tests.target_service.processes import ADMIN, sign_in
 
-pytestmark = pytest.mark.backend
+pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 ADMIN_PATHS = "^/(admin|debug)/"

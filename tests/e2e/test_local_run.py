@@ -85,6 +85,7 @@ def assert_shed_with_retry_after(record: Record) -> None:
     assert any("car_capacity_rps" in line["values"] for line in record.metrics)
 
 
+@pytest.mark.slow
 def test_a_run_without_shedding_is_recorded_the_same_way(tmp_path: Path) -> None:
     short = [*SHORT[:-1], "tail_seconds=2", "-p", "peak_seconds=4"]
     done = launchday(

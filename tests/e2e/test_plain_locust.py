@@ -159,6 +159,7 @@ def car_maker() -> Iterator[CarMaker]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_two_workers_run_one_schedule_between_them_and_play_owners_of_their_own(
     tmp_path: Path, car_maker: CarMaker
 ) -> None:
@@ -218,6 +219,7 @@ def test_regions_that_nobody_named_are_one_line_and_no_load(tmp_path: Path) -> N
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_the_web_ui_starts_it_with_other_parameters_and_stops_it(
     tmp_path: Path, service: str
 ) -> None:

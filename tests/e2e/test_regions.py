@@ -27,7 +27,7 @@ from launchday.runs.stack import LocalStack, RunningStack, running
 from launchday.runs.stop import Stop
 from tests.e2e.support import ROOT, environment, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.backend]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 REGIONS = ("us", "eu", "cn")
 OTHERS = ("us", "cn")

@@ -12,7 +12,7 @@ from launchday.ledger import read_ledger
 from tests.e2e.support import launchday
 from tests.runs.faithless import TOKEN, Target, serving
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SCENARIO = """
 from locust import task

@@ -307,6 +307,8 @@ def test_what_an_experiment_breaks_is_judged_again_once_it_had_time_to_recover(
         record = read_record(path)
         settings = {"experiment": {"breaks": breaks}}
         verdict = judge(replace(record, info=replace(record.info, settings=settings)))
+        said = [reason for reason in verdict.reasons if reason.startswith("Broken on purpose")]
+        assert bool(said) == (breaks == ("state",))
         return {check.name for check in verdict.checks if check.held is False}
 
     assert "connections" not in judged("expected", failing(15, 22), ("state",))

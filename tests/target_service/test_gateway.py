@@ -262,6 +262,7 @@ def test_a_failure_of_the_gateway_executes_nothing_and_a_retry_may_succeed(start
     assert sorted(executed_keys(gateway)) == sorted(f"k{number}" for number in range(20))
 
 
+@pytest.mark.slow
 def test_killed_in_a_storm_and_started_again_the_cars_execute_nothing_twice(
     start: Any, eventually: Any, tmp_path: Path
 ) -> None:

@@ -174,3 +174,21 @@ def test_a_second_start_on_the_same_database_keeps_the_fleet_and_adds_to_it(
     second = start("target_service", TARGET_DATABASE_URL=url, TARGET_FLEET_SIZE="2500")
     assert second.http.get("/v1/vehicles", headers=owner).json() == vehicles
     assert sign_in(second, 2499)
+
+
+@pytest.mark.parametrize("module", ["target_service", "target_service.gateway"])
+def test_an_argument_starts_nothing_and_says_where_the_settings_are(
+    module: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there are no arguments: settings are the environment variables" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from target_service.database.fleet import email_of, password_of
 from tests.target_service.processes import Process
 
 ADMIN_TOKEN = "a-token-of-the-admin"
@@ -100,3 +101,30 @@ def test_an_appointment_asked_for_again_after_its_time_is_the_first_one(
     assert (again.status_code, again.json()) == (201, made.json())
     late = headers | {"idempotency-key": "another"}
     assert target.http.post("/v1/service/appointments", json=body, headers=late).status_code == 422
+
+
+def test_whose_session_runs_out_while_only_the_doors_are_open_still_gets_to_the_car(
+    start: Any, gateway: Process
+) -> None:
+    target: Process = start(
+        "target_service",
+        TARGET_ADMIN_TOKEN=ADMIN_TOKEN,
+        TARGET_SESSION_SECONDS="1",
+        TARGET_GATEWAY_URL=gateway.url,
+    )
+    email = email_of("us", 0)
+    credentials = {"email": email, "password": password_of(1, email)}
+    session = target.http.post("/v1/sessions", json=credentials).json()
+    doors = window(-1, 300) | {"open_classes": ["critical_plus"]}
+    assert target.http.post("/admin/maintenance", json=doors, headers=ADMIN).status_code == 201
+    time.sleep(2.5)
+    old = {"authorization": f"Bearer {session['access_token']}"}
+    assert target.http.post(f"{CAR}/commands/unlock", headers=old).status_code == 401
+    wanted = {"refresh_token": session["refresh_token"]}
+    renewed = target.http.post("/v1/sessions/refresh", json=wanted).json()
+    owner = {"authorization": f"Bearer {renewed['access_token']}"}
+    told = target.http.post(f"{CAR}/commands/unlock", headers=owner)
+    assert told.status_code in (200, 202)
+    followed = target.http.get(f"/v1/commands/{told.json()['command_id']}", headers=owner)
+    assert followed.status_code == 200
+    assert target.http.get("/v1/vehicles", headers=owner).status_code == 503

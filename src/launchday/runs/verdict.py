@@ -79,7 +79,7 @@ def judge(record: Record, audit: Audit = _NOT_AUDITED) -> Verdict:
     end or the generator fell behind (2); a target that was not steady before anything happened
     (3); a fault without effect (4); then what must hold (1), else held (0).
     """
-    record = _without_what_must_fail(record)
+    whole, record = record, _without_what_must_fail(record)
     schedule = record.schedule
     if schedule is None:
         reason = "No request was made: the run ended before its schedule began."
@@ -102,7 +102,8 @@ def judge(record: Record, audit: Audit = _NOT_AUDITED) -> Verdict:
         ),
     )
     decided: tuple[VerdictOutcome, int] = (VerdictOutcome.HELD, 0)
-    checks: list[Check] = []
+    checks = _what_was_left_out(whole, record)
+    left_out = [check.sentence for check in checks]
     reasons: list[str] = []
     for outcome, exit_code, rules in stages:
         results = [rule(evidence) for rule in rules]
@@ -113,7 +114,7 @@ def judge(record: Record, audit: Audit = _NOT_AUDITED) -> Verdict:
     if not reasons:
         required = [c for c in checks if c.name == _AUDIT] + results
         reasons = [check.sentence for check in required if check.held]
-    return Verdict(*decided, tuple(reasons), tuple(checks), evidence.capacity_rps)
+    return Verdict(*decided, (*left_out, *reasons), tuple(checks), evidence.capacity_rps)
 
 
 def _without_what_must_fail(record: Record) -> Record:
@@ -133,6 +134,22 @@ def _without_what_must_fail(record: Record) -> Record:
         if not (key[1].startswith(broken) and any(a <= key[0] <= b for a, b in spans))
     }
     return replace(record, cells=cells)
+
+
+def _what_was_left_out(whole: Record, judged: Record) -> list[Check]:
+    """Say what was not judged, because the experiment broke it on purpose."""
+    left_out = {key: cell for key, cell in whole.cells.items() if key not in judged.cells}
+    if not left_out:
+        return []
+    names = ", ".join(sorted({key[1] for key in left_out}))
+    total = sum(cell.count for cell in left_out.values())
+    served = {Outcome.OK, Outcome.SLOW}
+    failed = sum(cell.count for key, cell in left_out.items() if key[3] not in served)
+    sentence = (
+        f"Broken on purpose, and left out of all that follows while it was and might recover: "
+        f"{names} ({failed} of {total} requests failed)."
+    )
+    return [Check("broken on purpose", None, sentence)]
 
 
 def _evidence(record: Record, schedule: Schedule, audit: Audit) -> _Evidence:
