@@ -19,6 +19,6 @@ COPY deploy ./deploy
 # here because the containers' file systems are read-only.
 RUN python -m compileall -q src target_service locustfiles chaos \
     && useradd --uid 10001 --no-create-home --home-dir /tmp launchday \
-    && install -d -o launchday -g launchday /app/runs /passwords /journal
+    && install -d -o launchday -g launchday /app/runs /passwords /journal /state
 USER 10001:10001
 CMD ["launchday", "--help"]

@@ -3,6 +3,9 @@
 .PHONY: help setup setup-dev demo test test-slow check lock dashboards compose-test clean
 PYTHON ?= python3
 export PYTHON
+# Most tests wait for something, so three processes are not too many for two cores. A file stays
+# with one process: what it starts, it starts once.
+PYTEST = .venv/bin/pytest -n 3 --dist loadfile
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
@@ -24,10 +27,11 @@ check: setup-dev ## lint, types, import rules, file sizes, built dashboards
 	.venv/bin/python dashboards/build.py --check
 
 test: check ## everything that CI asks for, but containers
-	.venv/bin/pytest
+	$(PYTEST)
 
-test-slow: setup-dev ## what takes long: faults, kill -9 in a storm, fuzzed requests, regions (17 minutes)
-	.venv/bin/pytest -m slow
+test-slow: setup-dev ## what takes long: faults, kill -9 in a storm, fuzzed requests, regions (20 minutes)
+	$(PYTEST) -m "slow and not alone"
+	.venv/bin/pytest -m "slow and alone"
 
 dashboards: setup-dev ## build the Grafana dashboards from their sources
 	.venv/bin/python dashboards/build.py

@@ -10,37 +10,34 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from launchday.admission.limits import Outcome
+from launchday.admission import Outcome, QueueRules
 from tests.admission.scenarios import (
+    DEFAULT_QUEUE,
     EARLIER,
     LIMITS,
+    NO_QUEUE,
     PEERS,
     SCENARIOS,
     Make,
-    codel_queue,
-    no_queue,
     run,
-    short_queue,
 )
-from tests.admission.simulation import Queue
 
 SAMPLES = 50_000
 MEASURES = ("goodput", "shed", "p99_ratio", "well_after", "shed_after", "limit_swing")
 
 
-def systems() -> dict[str, tuple[Make, Callable[[int], Queue]]]:
-    """Return ours with the queue of the reference design and with today's; peers have none."""
-    found: dict[str, tuple[Make, Callable[[int], Queue]]] = {}
+def systems() -> dict[str, tuple[Make, QueueRules]]:
+    """Return ours with its gate, ours by folly's form of CoDel, and the peers, without a queue."""
+    found: dict[str, tuple[Make, QueueRules]] = {}
     for name, make in (LIMITS | EARLIER).items():
-        found[name] = make, codel_queue
+        found[name] = make, DEFAULT_QUEUE
     for name in ("fixed", "elastic"):
-        found[f"{name}, short queue"] = LIMITS[name], short_queue
+        found[f"{name}, minimum delay"] = LIMITS[name], QueueRules(overload="minimum_delay")
     for name, make in PEERS.items():
-        found[name] = make, no_queue
+        found[name] = make, NO_QUEUE
     return found
 
 
@@ -51,8 +48,8 @@ def rows(slots: list[int], seeds: int) -> list[dict[str, Any]]:
         for slot_count in slots:
             runs: dict[str, list[Any]] = {name: [] for name in systems()}
             for seed in range(seeds):
-                for name, (make, queue) in systems().items():
-                    runs[name].append(run(scenario, slot_count, seed, make, queue))
+                for name, (make, rules) in systems().items():
+                    runs[name].append(run(scenario, slot_count, seed, make, rules))
             for name, measured in runs.items():
                 row = {"scenario": scenario, "slots": slot_count, "system": name}
                 for measure in MEASURES:

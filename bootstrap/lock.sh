@@ -10,4 +10,4 @@ compile() {
 }
 compile requirements.lock --extra harness --extra prometheus --group service --group build
 compile requirements-dev.lock --extra harness --extra prometheus --group service --group build \
-  --group dev --constraints requirements.lock
+  --group dev --group bench --constraints requirements.lock

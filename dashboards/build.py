@@ -29,6 +29,19 @@ BUILT_IN_ANNOTATIONS: Json = {
     "type": "dashboard",
 }
 
+# The conductor's own gauge; as long as it is 1 the graphs are shaded.
+FAULT_ANNOTATIONS: Json = {
+    "datasource": {"type": "prometheus", "uid": "${datasource}"},
+    "enable": True,
+    "expr": "chaos_fault_active == 1",
+    "iconColor": "rgba(213, 94, 0, 1)",
+    "name": "Faults",
+    "step": "1s",
+    "tagKeys": "link",
+    "textFormat": "{{experiment}}",
+    "titleFormat": "{{fault}} on {{link}}",
+}
+
 
 def placed(panels: list[Json], top: int) -> int:
     """Place `panels` from left to right, line by line, from row `top`; the row below the last."""
@@ -72,7 +85,7 @@ def modern(old: Json) -> Json:
         "timepicker": {},
         "timezone": "browser",
         "links": [],
-        "annotations": {"list": [BUILT_IN_ANNOTATIONS]},
+        "annotations": {"list": [BUILT_IN_ANNOTATIONS, FAULT_ANNOTATIONS]},
         "templating": {"list": old["templating"]["list"]},
         "panels": layout(old["rows"]),
     }

@@ -12,9 +12,12 @@ environment variable LAUNCHDAY_REGIONS. Assumed: the regions are equally busy.
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, cast
 
-from _owners import REGIONS, Owners, add_options
+from _backend import Account, Request
+from _connected_car import REGIONS, ConnectedCar
+from _owners import Owners, add_owner_options
 from locust import events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -22,8 +25,9 @@ from locust.env import Environment
 from launchday.load import Phase, RateCurve
 from launchday.load.http import HttpClient
 from launchday.load.locust_user import ArrivalUser, SurgeShape
+from launchday.load.recorder import Recorder
 
-_CLASSES = {"state": "sheddable_plus", "unlock": "critical_plus", "reserve": "critical"}
+_ENDPOINTS = ("state", "unlock", "reserve")
 
 
 @events.init_command_line_parser.add_listener
@@ -36,12 +40,11 @@ def add_parameters(parser: LocustArgumentParser) -> None:
     group.add_argument("--quiet-seconds", type=float, default=8.0, help="before the peak")
     group.add_argument("--peak-seconds", type=float, default=20.0, help="the fault is in it")
     group.add_argument("--tail-seconds", type=float, default=12.0, help="to recover")
-    add_options(group, owners=50)
+    add_owner_options(group, owners=50)
 
 
-def urls(environment: Environment) -> dict[str, str]:
+def urls(options: Namespace) -> dict[str, str]:
     """Where each region answers. Raises ValueError."""
-    options: Any = environment.parsed_options
     found = dict(part.strip().split("=", 1) for part in options.regions.split(",") if "=" in part)
     if not found or set(found) - set(REGIONS):
         raise ValueError(
@@ -51,13 +54,17 @@ def urls(environment: Environment) -> dict[str, str]:
     return found
 
 
-OWNERS = Owners(urls)
+OWNERS = Owners(lambda environment: urls(cast(Namespace, environment.parsed_options)), ConnectedCar)
 
 
 class Evening(SurgeShape):
     """The same load all the time; its middle is called the peak."""
 
     requests_per_journey = 1
+
+    def targets(self, options: Namespace) -> Iterable[str]:
+        """The regions."""
+        return urls(options).values()
 
     def curve(self, options: Namespace) -> RateCurve:
         """The curve with the parameters of the command line."""
@@ -78,41 +85,51 @@ class Owner(ArrivalUser):
     """An owner with the app, somewhere in the world."""
 
     criticality: ClassVar[dict[str, str]] = {
-        f"{region} {name}": its_class for region in REGIONS for name, its_class in _CLASSES.items()
+        f"{region} {name}": ConnectedCar.criticality[name]
+        for region in REGIONS
+        for name in _ENDPOINTS
     }
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        timeout_seconds = self.engine.options.request_timeout_seconds
+        options = self.engine.options
+        self.backend = ConnectedCar(options)
         self.clients = {
             region: HttpClient(
-                url, environment.events.request, self, timeout_seconds=timeout_seconds
+                url,
+                Recorder.of(environment),
+                self,
+                timeout_seconds=options.request_timeout_seconds,
             )
-            for region, url in urls(environment).items()
+            for region, url in urls(options).items()
         }
 
     @task(6)
     def look(self) -> None:
         """Look at the car."""
-        self.send("GET", "state", "/v1/vehicles/{vin}/state")
+        self.send(self.backend.state)
 
     @task(1)
     def unlock(self) -> None:
         """Unlock it."""
-        self.send("POST", "unlock", "/v1/vehicles/{vin}/commands/unlock")
+        self.send(lambda account: self.backend.command(account, "unlock"))
 
     @task(3)
     def reserve(self) -> None:
         """Reserve the new model."""
-        self.send("POST", "reserve", "/v1/reservations", {"model": "launch-edition"})
+        self.send(self.backend.reserve)
 
-    def send(self, method: str, name: str, path: str, body: dict[str, str] | None = None) -> None:
+    def send(self, wanted: Callable[[Account], Request]) -> None:
         """Make one request in the region of whoever arrives."""
         region = self.random.choice(list(self.clients))
-        owner = OWNERS.any(region, self.random)
-        headers = dict(owner.headers)
-        if method == "POST":
+        account = OWNERS.any(region, self.engine.options.fleet_size, self.random)
+        request, headers = wanted(account), self.backend.headers(account)
+        if request.once:
             headers["Idempotency-Key"] = self.idempotency_key()
-        path = path.format(vin=owner.vin)
-        client = self.clients[region]
-        client.request(method, path, json=body, headers=headers, name=f"{region} {name}")
+        self.clients[region].request(
+            request.method,
+            request.path,
+            json=request.json,
+            headers=headers,
+            name=f"{region} {request.name}",
+        )

@@ -12,6 +12,7 @@ from target_service.backend import Backend
 from target_service.database import Unreachable
 from target_service.dependencies import DATABASE, DependencyFailed
 from target_service.lifecycle import wait_for_dependency
+from target_service.protocol import SheddingHttpProtocol
 from target_service.serve import Addresses, CannotStart, Stages, run, start
 from target_service.settings import TargetSettings
 
@@ -20,7 +21,7 @@ CLOSE_SECONDS = 2.0
 
 
 async def main(settings: TargetSettings) -> None:
-    """Serve the reference backend until it is told to stop. Raises CannotStart."""
+    """Serve the reference backend until it is told to stop. Raises CannotStart, SettingsError."""
     app = create_app(settings)
     backend: Backend = app.state.backend
 
@@ -31,7 +32,14 @@ async def main(settings: TargetSettings) -> None:
         backend.lifecycle, prepare, settings.drain_delay_seconds, settings.drain_seconds
     )
     try:
-        await start("target", app, Addresses.of(settings), backend.metrics.registry, stages)
+        await start(
+            "target",
+            app,
+            Addresses.of(settings),
+            backend.metrics.registry,
+            stages,
+            SheddingHttpProtocol,
+        )
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):

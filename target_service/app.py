@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.types import Scope
 
 from launchday import LoadSheddingMiddleware, MaintenanceMiddleware
 from target_service import problems
@@ -19,6 +18,7 @@ from target_service.api import (
     notifications,
     reservations,
     sessions,
+    shedding,
     software,
     status,
     telemetry,
@@ -28,9 +28,9 @@ from target_service.backend import Backend
 from target_service.body_limit import BodyLimit
 from target_service.lifecycle import LifecycleMiddleware
 from target_service.metrics import RequestTimer
-from target_service.routes import ALWAYS_OPEN_PATHS, EXEMPT_PATHS, criticality_of
+from target_service.routes import ALWAYS_OPEN_PATHS
 from target_service.settings import TargetSettings
-from target_service.unavailable import Cause, ShedObserver
+from target_service.unavailable import Cause
 
 # Routes are tried in this order: the busiest first.
 FEATURES = (
@@ -48,16 +48,12 @@ FEATURES = (
     status,
     maintenance,
     admin,
+    shedding,
 )
 
 
-def criticality(scope: Scope) -> str:
-    """Return how much it hurts when this request fails, by route."""
-    return criticality_of(scope["method"], scope["path"])
-
-
 def create_app(settings: TargetSettings) -> FastAPI:
-    """Build the reference backend; its parts are in `app.state.backend`."""
+    """Build the reference backend; its parts are in `app.state.backend`. Raises SettingsError."""
     backend = Backend(settings)
     app = FastAPI(
         title="Connected car (launchday reference backend)",
@@ -73,20 +69,25 @@ def create_app(settings: TargetSettings) -> FastAPI:
     problems.install(app, backend.unavailable)
     # The last added is the outermost.
     app.add_middleware(RequestTimer, histogram=backend.metrics.request)
-    if settings.shedding == "on":
-        app.add_middleware(
-            LoadSheddingMiddleware,
-            limit=settings.effective_shed_limit,
-            exempt_paths=EXEMPT_PATHS,
-            criticality=criticality,
-            observer=ShedObserver(backend.metrics.registry, backend.unavailable),
-        )
+    parts = backend.shedding
+    app.add_middleware(
+        LoadSheddingMiddleware,
+        limit=parts.limit,
+        routes=parts.classifier,
+        client_share=parts.client_share,
+        exempt_paths=ALWAYS_OPEN_PATHS,
+        signals=parts.signals,
+        loop_lag=parts.loop_lag,
+        streams=settings.streams,
+        mode=parts.mode,
+        observer=parts.observer,
+    )
     # Outside the shedder: a slow upload must not hold a permit.
     app.add_middleware(BodyLimit)
     app.add_middleware(
         MaintenanceMiddleware,
         maintenance=backend.maintenance.doors,
-        criticality=criticality,
+        criticality=parts.criticality,
         exempt_paths=ALWAYS_OPEN_PATHS,
         on_refused=lambda *_: backend.unavailable.count(Cause.MAINTENANCE, "maintenance"),
     )

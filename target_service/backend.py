@@ -7,6 +7,7 @@ import time
 from random import Random
 
 from prometheus_client import CollectorRegistry, Gauge
+from starlette.types import Scope
 
 from launchday.metric_names import CAR_STREAMS
 from target_service.announcements import Announcer
@@ -22,8 +23,10 @@ from target_service.maintenance import PlannedMaintenance
 from target_service.metrics import CarMetrics
 from target_service.notifications import Notifications
 from target_service.once import OnceStore
+from target_service.problems import Problem
 from target_service.sessions import SignInGuard, Tokens, session_key
 from target_service.settings import TargetSettings
+from target_service.shedding import Shedding, ShedObserver
 from target_service.status import StatusBoard
 from target_service.streams import Streams
 from target_service.work import Work
@@ -45,6 +48,8 @@ class Backend:
         self.metrics = CarMetrics(CollectorRegistry(), self.work, random)
         self.dependencies = self.metrics.dependencies
         self.unavailable = self.metrics.unavailable
+        observer = ShedObserver(self.metrics.registry, self.unavailable)
+        self.shedding = Shedding(settings, self.work, observer, self._owner_key)
         self.database = Database(
             settings.database_url,
             pool=settings.database_pool,
@@ -68,6 +73,16 @@ class Backend:
         self.appointments = self._once("appointments", "appointment")
         self._add_what_people_read()
         self._background: list[asyncio.Task[None]] = []
+
+    def _owner_key(self, scope: Scope) -> str | None:
+        """Return a word for the owner who is signed in; None when nobody is."""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                try:
+                    return f"owner-{self.tokens.bearer(value.decode('latin-1')).owner_id}"
+                except Problem:
+                    return None
+        return None
 
     def _add_what_people_read(self) -> None:
         settings, registry = self.settings, self.metrics.registry
@@ -128,6 +143,7 @@ class Backend:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.shedding.close()
         await self._announcer.close()
         await self.dispatcher.close()
         await self.database.close()

@@ -24,6 +24,9 @@ class BodyLimit:
     HEAD pass; what they send is not read by anybody.
     """
 
+    # What has no body passes, and only that is refused before it comes here.
+    transparent_to_refusals = True
+
     def __init__(self, app: ASGIApp, *, largest_bytes: int = LARGEST_BODY_BYTES) -> None:
         self.app = app
         self._largest_bytes = largest_bytes

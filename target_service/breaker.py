@@ -11,6 +11,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from random import Random
 
+_LONGEST_SHARE = 1.5  # the longest pause that is drawn, in shares of what is meant
+
 
 class State(StrEnum):
     """Whether calls go through."""
@@ -25,7 +27,9 @@ class Breaker:
 
     Nygard, "Release It!", stability pattern Circuit Breaker. Closed: calls go through, a success
     resets the count. Open: calls are refused until a pause is over; the pause is drawn from
-    U[0.5, 1.5) · `pause_seconds`, doubles with every failed probe, at most `longest_seconds`.
+    U[0.5, 1.5) · `pause_seconds`, which doubles with every failed probe, but only so far that no
+    pause is longer than `longest_seconds`: cut off instead, half of all pauses would be equal, and
+    probes would keep step with each other and with a dependency that comes and goes.
     Half-open: one caller is the probe, the others are refused; its success closes.
 
     `clock` returns seconds and never goes back. `on_change` hears of the new state.
@@ -38,17 +42,17 @@ class Breaker:
         *,
         failures: int = 5,
         pause_seconds: float = 1.0,
-        longest_seconds: float = 5.0,
+        longest_seconds: float = 2.0,
         on_change: Callable[[State], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._random = random
         self._failures = failures
-        self._pause_seconds = pause_seconds
-        self._longest_seconds = longest_seconds
+        self._longest_meant_seconds = longest_seconds / _LONGEST_SHARE
+        self._pause_seconds = min(pause_seconds, self._longest_meant_seconds)
         self._on_change = on_change
         self._in_a_row = 0
-        self._next_pause_seconds = pause_seconds
+        self._next_pause_seconds = self._pause_seconds
         self._opens_again_at = 0.0
         self.state = State.CLOSED
 
@@ -82,7 +86,9 @@ class Breaker:
         """
         self._in_a_row += 1
         if self.state is State.HALF_OPEN:
-            self._next_pause_seconds = min(2 * self._next_pause_seconds, self._longest_seconds)
+            self._next_pause_seconds = min(
+                2 * self._next_pause_seconds, self._longest_meant_seconds
+            )
             self._open()
         elif self.state is State.CLOSED and self._in_a_row >= self._failures:
             self._open()
@@ -94,8 +100,8 @@ class Breaker:
 
     def _open(self) -> None:
         # Spread, or all replicas would probe together.
-        pause_seconds = self._random.uniform(0.5, 1.5) * self._next_pause_seconds
-        self._opens_again_at = self._clock() + min(pause_seconds, self._longest_seconds)
+        pause_seconds = self._random.uniform(0.5, _LONGEST_SHARE) * self._next_pause_seconds
+        self._opens_again_at = self._clock() + pause_seconds
         self._change(State.OPEN)
 
     def _change(self, state: State) -> None:

@@ -61,7 +61,11 @@ class Known:
 
 
 class Garage:
-    """Reads and writes cars and their commands; raises DependencyFailed like the database."""
+    """Reads and writes cars and their commands; raises DependencyFailed like the database.
+
+    Who owns a car is remembered from whatever was read of it: without the database, too, owners
+    can tell their car something once they have looked at it.
+    """
 
     def __init__(self, database: Database, stale_reads: Counter) -> None:
         self._database = database
@@ -82,7 +86,10 @@ class Garage:
 
     async def cars_of(self, owner_id: int) -> list[dict[str, Any]]:
         """Return the cars of an owner, in short."""
-        return [dict(row) for row in await self._database.all(_OF_OWNER, owner_id)]
+        cars = [dict(row) for row in await self._database.all(_OF_OWNER, owner_id)]
+        for car in cars:
+            _remember(self._owners, car["vin"], owner_id)
+        return cars
 
     async def state_of(self, vin: str) -> Known | None:
         """Return the state of a car; the last known one when the database fails."""
@@ -101,6 +108,7 @@ class Garage:
             state[flag] = bool(state[flag])
         known = Known(state.pop("owner_id"), state, 0.0)
         _remember(self._last_known, vin, (known, time.monotonic()))
+        _remember(self._owners, vin, known.owner_id)
         return known
 
     async def update(self, vin: str, changes: Mapping[str, Any]) -> None:
@@ -126,7 +134,7 @@ class Garage:
         changes = effect_of(order) if state == "done" else {}
         if changes:
             write.append(_update(order.vin, changes))
-        await self._database.write(*write)
+        await self._database.write_apart(*write)
 
 
 def effect_of(order: Order) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from target_service.dependencies import GATEWAY, Dependencies, DependencyFailed
 from target_service.garage import Garage, Order
@@ -14,6 +15,8 @@ from target_service.http_client import HttpClient, Reply
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
+# So many clients in a row waited in vain: the gateway is slow, and the next ones would too.
+SLOW_AFTER = 5
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class _Delivery:
 
     order: Order
     promised: bool = False
+    executed: asyncio.Future[None] = field(default_factory=asyncio.Future)
     task: asyncio.Task[CommandAnswer] = field(init=False)
 
 
@@ -52,6 +56,8 @@ class CommandDispatcher:
 
     `patience_seconds`: how long a client waits for the gateway; then it gets a promise
     (`pending`), and the command is tried again until `time_limit_seconds`, also after a restart.
+    While the gateway is slow, promises are given at once, until one answer comes within the
+    patience again: who waits in vain holds a permit of the shedder that others could use.
     `timeout_seconds` bounds one attempt. `limit`: commands on their way at once. The car executes
     a command id once, so sending it again is safe.
     """
@@ -77,6 +83,7 @@ class CommandDispatcher:
         self._limit = limit
         self._random = random
         self._on_their_way: dict[str, _Delivery] = {}
+        self._in_vain = 0
 
     def on_its_way(self, command_id: str) -> Order | None:
         """Return a command whose outcome is still open in this process."""
@@ -103,13 +110,16 @@ class CommandDispatcher:
         delivery = known or self._start(order)
         if delivery.order != order:
             raise CommandIdReused
-        await asyncio.wait({delivery.task}, timeout=self._patience_seconds)
-        if not delivery.task.done():
+        is_slow = self._in_vain >= SLOW_AFTER
+        if not await _is_settled(delivery, 0.0 if is_slow else self._patience_seconds):
+            self._in_vain += 1
             # From here on a failure is tried again: the client is about to be told so.
             delivery.promised = True
             await self._record(delivery, "pending")
-        if not delivery.task.done():
-            return CommandAnswer("pending", replayed=known is not None)
+            if not await _is_settled(delivery, 0.0):
+                return CommandAnswer("pending", replayed=known is not None)
+        # What is left is to write the outcome down, for which the database has its own patience.
+        await asyncio.wait({delivery.task})
         answer = delivery.task.result()
         return CommandAnswer(answer.state, answer.replayed or known is not None)
 
@@ -126,6 +136,7 @@ class CommandDispatcher:
         try:
             async with asyncio.timeout(self.time_limit_seconds):
                 answer = await self._until_executed(delivery)
+            delivery.executed.set_result(None)
             await self._record(delivery, answer.state)
             return answer
         except (DependencyFailed, VehicleOffline, TimeoutError) as error:
@@ -151,6 +162,7 @@ class CommandDispatcher:
     async def _attempt(self, order: Order) -> CommandAnswer:
         path = f"/vehicles/{order.vin}/commands/{order.command}"
         headers = {"idempotency-key": order.id}
+        began_at = time.monotonic()
         try:
             with self._dependencies.call(GATEWAY):
                 async with asyncio.timeout(self._timeout_seconds):
@@ -159,6 +171,8 @@ class CommandDispatcher:
         except (OSError, ValueError) as error:
             logger.warning("gateway: %s", str(error) or "no answer in time")
             raise DependencyFailed(GATEWAY) from error
+        if time.monotonic() - began_at <= self._patience_seconds:
+            self._in_vain = 0
         if reply.status == 409:
             raise CommandIdReused
         if reply.status == 504:
@@ -183,6 +197,14 @@ class CommandDispatcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.http.close()
+
+
+async def _is_settled(delivery: _Delivery, patience_seconds: float) -> bool:
+    """Wait until the car has executed it or it failed; return False when it takes longer."""
+    either: set[asyncio.Future[Any]] = {delivery.executed, delivery.task}
+    first = asyncio.FIRST_COMPLETED
+    done, _ = await asyncio.wait(either, timeout=patience_seconds, return_when=first)
+    return bool(done)
 
 
 def _require_answer(reply: Reply) -> None:

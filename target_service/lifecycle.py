@@ -97,6 +97,11 @@ class LifecycleMiddleware:
         self._exempt_paths = frozenset(exempt_paths)
         self._on_refused = on_refused
 
+    @property
+    def transparent_to_refusals(self) -> bool:
+        """Whether a refusal from further in passes as it is; see `launchday.admission.outside`."""
+        return self._lifecycle.state is State.READY
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)

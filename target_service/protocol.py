@@ -7,6 +7,8 @@ import json
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from launchday.admission.uvicorn import SheddingProtocol
+
 # Cookies, tokens and long URLs of honest clients stay far below; proxies have 8 to 64 KiB.
 LARGEST_HEAD_BYTES = 32 * 1024
 LONGEST_HEAD_SECONDS = 10.0
@@ -45,7 +47,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str, str] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # uvicorn's: TCP, never datagrams
+    ) -> None:
         super().connection_made(transport)
         # uvicorn waits for ever for the first request of a connection.
         self.timeout_keep_alive_task = self.loop.call_later(
@@ -167,6 +172,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _close_soon(self) -> None:
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+class SheddingHttpProtocol(SheddingProtocol, LimitedHttpProtocol):
+    """Both: what the shedder refuses is answered at once, the rest meets the limits."""
+
+    def is_between_requests(self) -> bool:
+        # The parser unsets the timer (blank lines may have set it) at the end of the next head.
+        return self._head_timer is None and super().is_between_requests()
 
 
 def _render(status: int, reason: str, title: str) -> bytes:

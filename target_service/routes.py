@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from launchday.admission.classify import RouteRule
+
 CRITICAL_PLUS: Final = "critical_plus"
 CRITICAL: Final = "critical"
 SHEDDABLE_PLUS: Final = "sheddable_plus"
@@ -79,6 +81,10 @@ ALL: tuple[Route, ...] = (
     Route("healthz", "GET", "/healthz", EXEMPT, (200,)),
     Route("readyz", "GET", "/readyz", EXEMPT, (200,)),
     Route("capacity", "GET", "/debug/capacity", EXEMPT, (200, 401, 404, 422)),
+    Route("shed", "GET", "/debug/shed", EXEMPT, (200, 401, 404)),
+    Route(
+        "change_shed", "PATCH", "/debug/shed", EXEMPT, (200, 400, 401, 404, 409, 413, 422)
+    ),
     Route("maintenance", "GET", "/admin/maintenance", EXEMPT, (200, 401, 404)),
     Route(
         "announce_maintenance", "POST", "/admin/maintenance", EXEMPT,
@@ -99,31 +105,30 @@ BY_NAME = {route.name: route for route in ALL}
 # Those that do work and so hold a worker slot.
 ROUTES = tuple(route.name for route in ALL if route.criticality != EXEMPT)
 
-# Also in maintenance; the docs have files below.
+# Never shed and open in maintenance; the docs have files below.
 ALWAYS_OPEN_PATHS = (
     *(route.path for route in ALL if route.criticality == EXEMPT),
     "/docs-assets/",
 )
-# Long streams have a pool of their own: they would hold the permits of the shedder for ever.
-EXEMPT_PATHS = (*ALWAYS_OPEN_PATHS, BY_NAME["notification_stream"].path)
-
+# A pool of their own: they would hold the permits of the shedder for ever.
+_LONG_LIVED = ("notification_stream",)
 # A few commands open the door or close it; they are what hurts most.
-_DOORS = re.compile(r"/v1/vehicles/[^/]+/commands/(?:un)?lock")
-_BY_PATTERN = tuple(
-    (re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", route.path)), route)
-    for route in ALL
-    if route.criticality not in (EXEMPT, CRITICAL)
+_DOORS = tuple(
+    RouteRule(COMMANDS_PATH.replace("{command}", command), CRITICAL_PLUS, ("POST",))
+    for command in ("lock", "unlock")
 )
-
-
-def criticality_of(method: str, path: str) -> str:
-    """Return how much it hurts when this request fails: one of the four criticalities."""
-    if _DOORS.fullmatch(path):
-        return CRITICAL_PLUS
-    for pattern, route in _BY_PATTERN:
-        if route.method == method and pattern.fullmatch(path):
-            return route.criticality
-    return CRITICAL
+# What the shedder and maintenance go by, the first that matches. The cost is 1 everywhere: it
+# counts slots, and each request holds one; that some hold it for longer, the limit sees by itself.
+RULES = (
+    *_DOORS,
+    *(
+        RouteRule(
+            route.path, route.criticality, (route.method,), long_lived=route.name in _LONG_LIVED
+        )
+        for route in ALL
+        if route.criticality != EXEMPT
+    ),
+)
 
 
 def methods_of(path: str) -> list[str]:

@@ -181,11 +181,13 @@ async def start(
     addresses: Addresses,
     registry: CollectorRegistry,
     stages: Stages | None = None,
+    protocol: type[LimitedHttpProtocol] = LimitedHttpProtocol,
 ) -> None:
     """Serve `app` and its metrics until SIGTERM or SIGINT; see `Stages` for what comes when.
 
     Without `stages` the service is ready at once, and its requests in flight have a second to
-    finish. Raises CannotStart, and what `stages.prepare` raises.
+    finish. `protocol`: SheddingHttpProtocol for an app with a load shedder. Raises CannotStart,
+    and what `stages.prepare` raises.
     """
     if stages is None:
         stages = Stages(Lifecycle())
@@ -194,19 +196,20 @@ async def start(
     metrics = _serve_metrics(addresses, registry)
     host, port = listener.getsockname()[:2]
     announcement = f"{name} ready on http://{host}:{port}, metrics on port {metrics.port}"
-    server = _Server(_config(app, stages), stages, announcement)
+    server = _Server(_config(app, stages, protocol), stages, announcement)
     try:
         await server.serve(sockets=[listener])
     finally:
-        metrics.close()
+        # It waits for its thread, for half a second, and the last requests are still served.
+        await asyncio.to_thread(metrics.close)
     if server.failure is not None:
         raise server.failure
 
 
-def _config(app: ASGIApp, stages: Stages) -> uvicorn.Config:
+def _config(app: ASGIApp, stages: Stages, protocol: type[LimitedHttpProtocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=LimitedHttpProtocol,
+        http=protocol,
         ws="none",
         loop="none",
         lifespan="off",

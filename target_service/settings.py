@@ -81,7 +81,11 @@ def _hook_url(value: Any) -> str:
 
 Positive = Annotated[float, Field(gt=0, le=60)]
 Costs = dict[str, Annotated[float, Field(ge=0, le=60)]]
-Switch = Annotated[Literal["on", "off"], BeforeValidator(lambda v: str(v).lower())]
+_LOWER = BeforeValidator(lambda value: str(value).lower())
+Switch = Annotated[Literal["on", "off"], _LOWER]
+Shedding = Annotated[Literal["on", "observe", "off"], _LOWER]
+Algorithm = Literal["fixed", "aimd", "vegas", "gradient2", "elastic"]
+LARGEST_SHED_LIMIT = 100_000
 _KEY_FILES = ("session_key", "admin_token")
 
 
@@ -93,6 +97,20 @@ class TargetSettings(BaseSettings):
     `session_key` and `admin_token` may be read from a file: TARGET_ADMIN_TOKEN_FILE. Without a
     session key the database keeps a generated one; without an admin token there is no admin API.
     Port 0 takes a free port and says which.
+
+    `shedding`: "observe" refuses nobody and counts whom it would, "off" decides nothing; an
+    administrator can change it while the service runs. `shed_limit` is what a `shed_algorithm`
+    that learns begins with. `shed_shared`: the file through which several processes of one
+    machine keep one limit together, `shed_limit`. `shed_cgroup`: also refuse when the control
+    group (container) nears its limit of CPU or memory; off where load generators share it.
+    `client_share`: the part of the capacity that one client may have when there is not enough,
+    0 for all; clients are told apart by owner, without a session by the network of their address.
+    `streams`: of notifications, whatever `shedding` is, and of status as many.
+
+    `database_pool`: connections to PostgreSQL, all kept open. Little's law says how many are busy:
+    operations a second · seconds that one takes (Little, "A Proof for the Queuing Formula
+    L = λW", 1961). 16 serve 53 operations a second at 0.3 s each. All processes share what the
+    database allows: 6 · 16 of the 97 that max_connections = 100 leaves to services.
     """
 
     model_config = SettingsConfigDict(
@@ -105,7 +123,7 @@ class TargetSettings(BaseSettings):
     metrics_port: Port = 9100
     region: Literal["us", "eu", "cn"] = "us"
     database_url: Annotated[str, BeforeValidator(_database_url)] = "sqlite:///car.db"
-    database_pool: int = Field(default=10, ge=2, le=200)
+    database_pool: int = Field(default=16, ge=2, le=200)
     database_patience_seconds: Positive = 1.0
     database_wait_seconds: float = Field(default=60.0, ge=0, le=3600)
     gateway_url: Annotated[str, BeforeValidator(_plain_http_url)] = "http://127.0.0.1:8001"
@@ -121,9 +139,12 @@ class TargetSettings(BaseSettings):
     service_mean_seconds_by_route: Costs = Field(default_factory=dict)
     cpu_seconds_by_route: Costs = Field(default_factory=dict)
     seed: int = 1
-    shedding: Switch = "on"
-    shed_algorithm: Literal["fixed"] = "fixed"
-    shed_limit: int | None = Field(default=None, ge=1, le=100_000)
+    shedding: Shedding = "on"
+    shed_algorithm: Algorithm = "fixed"
+    shed_limit: int | None = Field(default=None, ge=1, le=LARGEST_SHED_LIMIT)
+    shed_shared: Path | None = None
+    shed_cgroup: Switch = "on"
+    client_share: float = Field(default=0.0, ge=0, le=1)
     fleet_size: int = Field(default=1000, ge=1, le=1_000_000)
     fleet_seed: int = 1
     streams: int = Field(default=1000, ge=0, le=100_000)
@@ -183,12 +204,21 @@ class TargetSettings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_shared_limit_is_given(self) -> TargetSettings:
+        if self.shed_shared is not None and self.shed_limit is None:
+            raise ValueError(
+                "TARGET_SHED_SHARED needs TARGET_SHED_LIMIT: the limit of all processes together, "
+                "which the slots of one of them do not tell"
+            )
+        return self
+
     @property
     def effective_shed_limit(self) -> int:
         """The limit of the shedder: 1.5 times the slots, at least two more, unless set.
 
         1.2 times keep the slots busy; the rest is for commands, which hold a permit but no slot
-        while they wait for the gateway (0.2 s, four times the mean service, for one in eleven).
+        while they wait for the gateway, and which the shedder refuses last.
         """
         return self.shed_limit or max(math.ceil(1.5 * self.slots), self.slots + 2)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from enum import StrEnum
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
-from launchday.admission.prometheus import PrometheusObserver
 from launchday.metric_names import CAR_UNAVAILABLE
 from target_service.dependencies import NAMES
 
@@ -60,15 +58,3 @@ class Unavailable:
             logger.info("503 %s (%s): %d since last said", cause.value, detail, number)
             self._since_logged[key] = 0
             self._logged_at[key] = now
-
-
-class ShedObserver(PrometheusObserver):
-    """The shedder's own metrics, and its refusals among the 503s by cause."""
-
-    def __init__(self, registry: CollectorRegistry, unavailable: Unavailable) -> None:
-        super().__init__(registry)
-        self._unavailable = unavailable
-
-    def rejected(self, *refusal: Any) -> None:  # passed on as it is
-        super().rejected(*refusal)
-        self._unavailable.count(Cause.OVERLOAD, "shed")

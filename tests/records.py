@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launchday.counts import HealthSample
 from launchday.load.curves import launch_day
 from launchday.load.samples import SampleBook
 from launchday.outcomes import Outcome
@@ -21,6 +23,21 @@ CURVE = launch_day(
     peak_seconds=20,
     decay_seconds=1,
     tail_seconds=20,
+)
+
+IDLE = HealthSample(
+    second=0,
+    cpu_share=0.2,
+    loop_stall_seconds=0.001,
+    lateness_p50_seconds=0.001,
+    lateness_p99_seconds=0.001,
+    dropped=0,
+    open_files=20,
+    open_files_limit=1024,
+    ports_used=20,
+    ports=28232,
+    clock_step_seconds=0.0,
+    gc_pause_seconds=0.0,
 )
 
 # second, offered in that second -> outcome to (count, latency in seconds)
@@ -50,8 +67,17 @@ def write_record(
     retry_after: bool = True,
     seconds: int | None = None,
     faults: tuple[Mapping[str, Any], ...] = (),
+    lateness: Mapping[int, float] | None = None,
+    health: Mapping[int, Mapping[str, Any]] | None = None,
+    stopped: str | None = None,
 ) -> Path:
-    """Write a record; `seconds` cuts it off there, as `kill -9` would."""
+    """Write a record; `seconds` cuts it off there, as `kill -9` would.
+
+    With `stopped` the generator was stopped there and wrote its last line; it is how the run ended.
+
+    `lateness` (in seconds) is 1 ms and `health` that of an idle generator in each second that
+    they do not name.
+    """
     path.mkdir(parents=True, exist_ok=True)
     schedule = _schedule()
     info = RunInfo(
@@ -61,7 +87,7 @@ def write_record(
         started_unix=EPOCH,
         title="synthetic",
         rules=rules or Rules(capacity_rps=CAPACITY_RPS),
-        ended="completed" if seconds is None else "running",
+        ended=stopped or ("completed" if seconds is None else "running"),
     )
     write_run_info(path, info)
     book = SampleBook(path / "samples-0.jsonl")
@@ -69,9 +95,15 @@ def write_record(
     for second in range(int(schedule.duration_seconds) if seconds is None else seconds):
         _write_second(book, second, behaviour, retry_after)
         for number in range(int(CURVE.rate(second + 0.5))):
-            book.arrival(second, started=number >= dropped, late=dropped <= number < late + dropped)
+            book.arrival(
+                second,
+                started=number >= dropped,
+                late=dropped <= number < late + dropped,
+                lateness_seconds=(lateness or {}).get(second, 0.001),
+            )
         book.flush()
-    if seconds is None:
+        book.health(replace(IDLE, second=second, **(health or {}).get(second, {})))
+    if seconds is None or stopped:
         book.end()
     book.close()
     log = AppendLog(path / FAULTS_FILE)

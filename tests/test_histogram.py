@@ -16,6 +16,16 @@ def test_the_middle_of_a_bucket_is_at_most_one_percent_off(seconds: float) -> No
     assert abs(middle_of(bucket_of(seconds)) / seconds - 1) <= 0.0101
 
 
+@given(st.lists(DURATIONS), st.lists(DURATIONS))
+def test_many_recorded_at_once_are_as_each_by_itself(first: list[float], then: list[float]) -> None:
+    at_once, one_by_one = LogHistogram(), LogHistogram()
+    for some in (first, then):
+        at_once.record_all(some)
+        for each in some:
+            one_by_one.record(each)
+    assert at_once == one_by_one
+
+
 @given(st.lists(DURATIONS, min_size=1, max_size=200), st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]))
 def test_a_quantile_is_at_most_one_percent_off_the_nearest_rank(
     values: list[float], q: float

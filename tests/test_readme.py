@@ -9,9 +9,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from launchday import __version__
+from launchday.commands import launchday
 from launchday.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -33,11 +35,23 @@ def test_the_python_snippets_run_and_the_middleware_is_in_place() -> None:
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def words_of_command(arguments: list[str]) -> list[str]:
+    """`curves show NAME` is two words, `run NAME` is one."""
+    command: click.Command = launchday
+    words: list[str] = []
+    for word in arguments:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        command = command.commands[word]
+        words.append(word)
+    return words
+
+
 @pytest.mark.parametrize("arguments", commands(".venv/bin/launchday"), ids=" ".join)
 def test_the_commands_take_the_options_shown(arguments: list[str]) -> None:
     shown = [a for a in arguments if a.startswith("-")]
     helped = subprocess.run(
-        [sys.executable, "-m", "launchday", arguments[0], "--help"],
+        [sys.executable, "-m", "launchday", *words_of_command(arguments), "--help"],
         capture_output=True,
         text=True,
         check=True,
@@ -65,10 +79,10 @@ def test_links_lead_to_files_and_ports_are_those_of_the_compose_file() -> None:
 
 def test_the_settings_file_lists_every_setting_with_its_default() -> None:
     text = (ROOT / "launchday.toml").read_text()
-    shown = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE))
+    shown = tomllib.loads(re.sub(r"^# (?=\w+ = |\[)", "", text, flags=re.MULTILINE))
     defaults = Settings().model_dump(mode="json")
     illustrations = {"url", "metrics_url", "capacity_rps", "toxiproxy_url", "shed_limit"}
-    illustrations |= {"database_url", "admin_token"}
+    illustrations |= {"database_url", "admin_token", "metrics_port"}
     for table in ("target", "rules", "run", "local"):
         assert set(shown[table]) == set(defaults[table]), table
         for key in set(shown[table]) - illustrations:

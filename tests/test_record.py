@@ -14,7 +14,14 @@ from launchday.record import (
     read_lines,
     read_record,
 )
-from launchday.timeline import by_second, kept_share, peak_seconds, quiet_seconds, whole
+from launchday.timeline import (
+    by_second,
+    kept_share,
+    peak_seconds,
+    quiet_seconds,
+    seen_seconds,
+    whole,
+)
 from tests.records import collapsing, write_record
 
 
@@ -27,6 +34,19 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert everything.offered == sum(w.offered for w in by_second(record))
     assert everything.answers_503 == everything.with_retry_after == everything.shed > 0
     assert kept_share(record) == 1.0
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "running", "failed"])
+def test_a_generator_that_was_stopped_saw_what_it_saw_though_it_wrote_its_last_line(
+    tmp_path: Path, ended: str
+) -> None:
+    record = read_record(write_record(tmp_path / "run", seconds=20, stopped=ended))
+    assert record.complete
+    assert record.schedule is not None
+    assert 19 <= seen_seconds(record, record.schedule) <= 20
+    assert kept_share(record) == 1.0
+    at_the_end = read_record(write_record(tmp_path / "whole", seconds=52, stopped=ended))
+    assert seen_seconds(at_the_end, record.schedule) == record.schedule.duration_seconds
 
 
 def test_a_torn_last_line_is_passed_over_and_the_rest_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,15 @@ def bucket_of(seconds: float) -> int:
     if seconds <= _SMALLEST_SECONDS:
         return 0
     return int(math.log(seconds / _SMALLEST_SECONDS) / _LOG_GROWTH)
+
+
+def buckets_of(durations: Iterable[float]) -> list[int]:
+    """`bucket_of` of many durations in seconds, without a call for each."""
+    log = math.log
+    return [
+        int(log(seconds / _SMALLEST_SECONDS) / _LOG_GROWTH) if seconds > _SMALLEST_SECONDS else 0
+        for seconds in durations
+    ]
 
 
 def middle_of(bucket: int) -> float:
@@ -42,6 +52,11 @@ class LogHistogram:
         """Add `count` durations of `seconds`."""
         bucket = bucket_of(seconds)
         self.counts[bucket] = self.counts.get(bucket, 0) + count
+
+    def record_all(self, durations: Iterable[float]) -> None:
+        """Add many durations in seconds: cheaper than `record` of each."""
+        for bucket, count in Counter(buckets_of(durations)).items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
 
     def merge(self, other: LogHistogram) -> None:
         """Add the counts of `other` to this histogram."""

@@ -50,7 +50,7 @@ SHED_REQUESTS = Metric(
 SHED_REJECTIONS = Metric(
     "shed_rejections_total",
     Kind.COUNTER,
-    "Requests answered 503 by the shedder, by reason.",
+    "Requests refused by the shedder, by reason and status: 503, or 429 for fairness.",
     ("class", "reason", "status"),
 )
 SHED_LIMIT = Metric("shed_limit", Kind.GAUGE, "Requests that may be in flight at once.")
@@ -70,9 +70,86 @@ SHED_QUEUE_WAIT = Metric(
 SHED_SERVICE = Metric(
     "shed_service_seconds",
     Kind.HISTOGRAM,
-    "From admission to the end of the answer's body.",
+    "From admission until the slot is free: the end of the answer's body, or when a stream moves.",
     ("class",),
     LATENCY_BUCKETS_SECONDS,
+)
+SHED_WOULD_REJECT = Metric(
+    "shed_would_reject_total",
+    Kind.COUNTER,
+    "Requests admitted in the mode observe that the mode enforce would have refused, by reason.",
+    ("class", "reason"),
+)
+SHED_LIMIT_CHANGES = Metric(
+    "shed_limit_changes_total",
+    Kind.COUNTER,
+    "Changes of a limit that learns: up or down, and why.",
+    ("direction", "reason"),
+)
+SHED_BODY_DISCARDED = Metric(
+    "shed_body_bytes_discarded_total",
+    Kind.COUNTER,
+    "Bytes of the bodies of refused requests that were read and dropped.",
+)
+SHED_SLOT_LEAKS = Metric(
+    "shed_slot_leaks_total",
+    Kind.COUNTER,
+    "Permits that were never given back and were found as garbage: a defect of who held them.",
+)
+SHED_WEBSOCKET_REJECTIONS = Metric(
+    "shed_websocket_rejections_total",
+    Kind.COUNTER,
+    "WebSockets answered 503 before they were open, by reason.",
+    ("reason",),
+)
+SHED_INTERNAL_ERRORS = Metric(
+    "shed_internal_errors_total",
+    Kind.COUNTER,
+    "Errors inside the shedder that did not reach a request: of a limit, a signal, a decision.",
+)
+SHED_LIMIT_CEILING = Metric(
+    "shed_limit_ceiling", Kind.GAUGE, "The largest limit that a limit that learns may reach."
+)
+SHED_LONG_LIVED = Metric(
+    "shed_long_lived", Kind.GAUGE, "Open streams and WebSockets, which hold no slot.", ("kind",)
+)
+SHED_REJECTION_RATIO = Metric(
+    "shed_rejection_ratio",
+    Kind.GAUGE,
+    "The share of requests that is refused without a wait, 0 to 0.98.",
+)
+SHED_PRIORITY_THRESHOLD = Metric(
+    "shed_priority_threshold",
+    Kind.GAUGE,
+    "How many of the 512 levels (4 criticalities of 128) are refused without a wait.",
+)
+SHED_BASELINE = Metric(
+    "shed_baseline_seconds",
+    Kind.GAUGE,
+    "What a limit that learns takes for the duration of a request without a queue.",
+)
+SHED_DRAIN_RATE = Metric(
+    "shed_drain_rate_per_second",
+    Kind.GAUGE,
+    "Admitted requests that finish per second, by cost, mean of 2 s.",
+)
+SHED_LOOP_LAG = Metric(
+    "shed_event_loop_lag_seconds", Kind.GAUGE, "How late the event loop runs, longest of 1 s."
+)
+SHED_CPU = Metric(
+    "shed_cpu_utilization_ratio",
+    Kind.GAUGE,
+    "CPU of the control group against its quota, mean of 5 s; 0 without that signal.",
+)
+SHED_OVERLOADED = Metric(
+    "shed_overloaded", Kind.GAUGE, "1 while requests are refused without a wait."
+)
+SHED_DECISION = Metric(
+    "shed_decision_seconds",
+    Kind.HISTOGRAM,
+    "How long a decision takes, of ten requests a second.",
+    (),
+    (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3),
 )
 SHED_RETRY_AFTER = Metric(
     "shed_retry_after_seconds",
@@ -167,6 +244,64 @@ CAR_ANNOUNCEMENTS = Metric(
     Kind.COUNTER,
     "Posts to the announcement URL about planned maintenance: delivered, failed.",
     ("outcome",),
+)
+
+LAUNCHDAY_ARRIVALS = Metric(
+    "launchday_arrivals_total",
+    Kind.COUNTER,
+    "Arrivals of this generator process: scheduled = started + dropped + lost; of the started ones "
+    "some were late, some queued.",
+    ("outcome",),
+)
+LAUNCHDAY_REQUESTS = Metric(
+    "launchday_requests_total",
+    Kind.COUNTER,
+    "Finished requests by what their client saw.",
+    ("endpoint", "class", "outcome"),
+)
+LAUNCHDAY_CORRECTED = Metric(
+    "launchday_corrected_seconds",
+    Kind.HISTOGRAM,
+    "Latency from when the request was meant to start.",
+    ("class", "outcome"),
+    LATENCY_BUCKETS_SECONDS,
+)
+LAUNCHDAY_SERVICE = Metric(
+    "launchday_service_seconds",
+    Kind.HISTOGRAM,
+    "Latency from when the request was sent: it hides what a stalled target kept waiting.",
+    ("class", "outcome"),
+    LATENCY_BUCKETS_SECONDS,
+)
+LAUNCHDAY_LATENESS = Metric(
+    "launchday_lateness_seconds",
+    Kind.HISTOGRAM,
+    "How long after its due time an arrival was started.",
+    (),
+    (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+LAUNCHDAY_CPU = Metric(
+    "launchday_generator_cpu_ratio",
+    Kind.GAUGE,
+    "CPU time of this generator process in the last second, in cores.",
+)
+LAUNCHDAY_LOOP_STALL = Metric(
+    "launchday_loop_stall_seconds",
+    Kind.GAUGE,
+    "How late a timer of 50 ms fired in this generator process, longest of the last second.",
+)
+LAUNCHDAY_USERS = Metric(
+    "launchday_users",
+    Kind.GAUGE,
+    "Users of this generator process: parked (they wait for an arrival) or busy with one.",
+    ("state",),
+)
+
+CHAOS_FAULT_ACTIVE = Metric(
+    "chaos_fault_active",
+    Kind.GAUGE,
+    "1 while a fault of the running experiment is in, 0 before and after.",
+    ("experiment", "link", "fault"),
 )
 
 ALL: tuple[Metric, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Metric))

@@ -1,7 +1,8 @@
 """The run directory: file names, what is in them, how they are written and read back.
 
     run.json               who, what, versions, argv, resolved settings, how it ended
-    samples-<worker>.jsonl the schedule first, then per second what clients saw, at last "end"
+    samples-<worker>.jsonl the schedule first, then per second what clients saw and how the
+                           generator was, at last "end"; of a master: what was lost
     ledger-<worker>.jsonl  what clients were told about each Idempotency-Key (launchday.ledger)
     stored.jsonl           what the target says it stored and the cars executed (launchday.ledger)
     faults.jsonl           planned, applied, verified, undone
@@ -22,11 +23,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# With `as`: whoever reads a record finds what it holds here.
+from launchday.counts import Arrivals as Arrivals
+from launchday.counts import Cell as Cell
+from launchday.counts import CellKey as CellKey
+from launchday.counts import HealthSample as HealthSample
+from launchday.counts import arrivals_from_json, cell_from_json, health_from_json
 from launchday.errors import RecordError
-from launchday.histogram import LogHistogram
 from launchday.rate_curve import Phase, RateCurve
 
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, SCHEMA)
 RUN_FILE = "run.json"
 FAULTS_FILE = "faults.jsonl"
 METRICS_FILE = "metrics.jsonl"
@@ -44,9 +51,13 @@ class Rules:
     `objective_seconds`: a 2xx answer within it is goodput, and the p99 of admitted requests must
     not exceed it. `capacity_rps`: known capacity of the target, or None. `goodput_share`: share of
     min(offered, capacity) that must stay during overload. `recovery_seconds`: allowed time from
-    the end of the overload until goodput is back. `kept_share`: share of arrivals that the
-    generator must start in time, else the run is inconclusive. `steady_share`: share of requests
-    that must be `ok` before anything happens.
+    the end of the overload until goodput is back. `steady_share`: share of requests that must be
+    `ok` before anything happens.
+
+    The run is inconclusive unless the generator was honest (launchday.runs.validity):
+    `kept_share`: share of arrivals that it must start in time. `lateness_p99_seconds`: what the
+    p99 of the lateness of a second must not exceed, in all but `late_seconds_share` of the
+    seconds. `unstarted_share`: share of arrivals that may be dropped or lost.
     """
 
     objective_seconds: float = 0.5
@@ -55,6 +66,9 @@ class Rules:
     recovery_seconds: float = 10.0
     kept_share: float = 0.98
     steady_share: float = 0.99
+    lateness_p99_seconds: float = 0.01
+    late_seconds_share: float = 0.25
+    unstarted_share: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,10 @@ class Schedule:
     """What the generator intended: written by each worker before its first arrival.
 
     `points` are those of the curve: (seconds, arrivals per second); `expected_arrivals` is this
-    worker's share of the whole schedule.
+    worker's share of the whole schedule as it was when the worker began. Where workers may come
+    and go: `arrivals_of_all` is the whole schedule of all of them, None if it was not counted
+    (then the shares add up to it), and `workers` how many shared it then: 0 in the log of a
+    master, which makes no arrivals itself.
     """
 
     epoch_unix: float
@@ -93,6 +110,8 @@ class Schedule:
     seed: int
     request_timeout_seconds: float
     late_after_seconds: float
+    arrivals_of_all: int | None = None
+    workers: int = 1
 
     @property
     def curve(self) -> RateCurve:
@@ -101,54 +120,8 @@ class Schedule:
 
 
 @dataclass
-class Cell:
-    """Requests of one second, endpoint, class and outcome.
-
-    `answers_503` of them were answered 503, whatever the outcome; `retry_after` of those said when
-    to come back.
-    """
-
-    count: int = 0
-    answers_503: int = 0
-    retry_after: int = 0
-    response_bytes: int = 0
-    corrected: LogHistogram = field(default_factory=LogHistogram)
-    service: LogHistogram = field(default_factory=LogHistogram)
-
-    def merge(self, other: Cell) -> None:
-        """Add what `other` counted."""
-        self.count += other.count
-        self.answers_503 += other.answers_503
-        self.retry_after += other.retry_after
-        self.response_bytes += other.response_bytes
-        self.corrected.merge(other.corrected)
-        self.service.merge(other.service)
-
-
-@dataclass
-class Arrivals:
-    """Arrivals of one second: scheduled = started + dropped once the second is over."""
-
-    scheduled: int = 0
-    started: int = 0
-    late: int = 0
-    dropped: int = 0
-
-    def merge(self, other: Arrivals) -> None:
-        """Add what `other` counted."""
-        self.scheduled += other.scheduled
-        self.started += other.started
-        self.late += other.late
-        self.dropped += other.dropped
-
-
-CellKey = tuple[int, str, str, str]
-"""second, endpoint, class, outcome"""
-
-
-@dataclass
 class Record:
-    """A run directory, read."""
+    """A run directory, read; `health` has the samples of each worker by its name."""
 
     path: Path
     info: RunInfo
@@ -160,6 +133,7 @@ class Record:
     metrics: list[dict[str, Any]]
     crashes: int = 0
     crash_words: list[str] = field(default_factory=list)
+    health: dict[str, list[HealthSample]] = field(default_factory=dict)
 
     @property
     def schedule(self) -> Schedule | None:
@@ -276,9 +250,10 @@ def read_run_info(path: Path) -> RunInfo:
         ) from error
     if not isinstance(data, dict):
         raise RecordError(f"{path / RUN_FILE} is damaged: no JSON object")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in _READABLE:
         raise RecordError(
-            f"{path} has record schema {data.get('schema')!r}; this launchday reads {SCHEMA}"
+            f"{path} has record schema {data.get('schema')!r}; this launchday reads "
+            f"{' and '.join(map(str, _READABLE))}"
         )
     try:
         rules = Rules(**data.pop("rules"))
@@ -297,7 +272,7 @@ def read_record(path: Path) -> Record:
     try:
         for samples in sorted(path.glob(SAMPLES_GLOB)):
             for line in read_lines(samples):
-                absorb_samples_line(record, line)
+                absorb_samples_line(record, line, worker_of(samples))
         record.faults = [_with(f, "event", "unix") for f in read_lines(path / FAULTS_FILE)]
         record.metrics = [_with(m, "unix", "values") for m in read_lines(path / METRICS_FILE)]
     except OSError as error:
@@ -318,7 +293,12 @@ def _with(line: dict[str, Any], *keys: str) -> dict[str, Any]:
     return line
 
 
-def absorb_samples_line(record: Record, line: Mapping[str, Any]) -> None:
+def worker_of(samples: Path) -> str:
+    """The name of the worker that wrote this samples log: its number, or "master"."""
+    return samples.stem.removeprefix("samples-")
+
+
+def absorb_samples_line(record: Record, line: Mapping[str, Any], worker: str = "0") -> None:
     """Add one line of a samples log to what `record` holds."""
     if line["kind"] == "schedule":
         schedule = schedule_from_json(line)
@@ -329,12 +309,14 @@ def absorb_samples_line(record: Record, line: Mapping[str, Any]) -> None:
         record.crashes += line["crashes"]
     elif line["kind"] == "crash":
         record.crash_words.append(line["words"])
+    elif line["kind"] == "health":
+        record.health.setdefault(worker, []).append(health_from_json(line))
     else:
         for row in line["cells"]:
             key = (row["second"], row["endpoint"], row["class"], row["outcome"])
-            record.cells.setdefault(key, Cell()).merge(_cell_from_json(row))
+            record.cells.setdefault(key, Cell()).merge(cell_from_json(row))
         for row in line["arrivals"]:
-            arrivals = Arrivals(row["scheduled"], row["started"], row["late"], row["dropped"])
+            arrivals = arrivals_from_json(row)
             record.arrivals.setdefault(row["second"], Arrivals()).merge(arrivals)
 
 
@@ -349,31 +331,3 @@ def schedule_from_json(line: Mapping[str, Any]) -> Schedule:
     fields["phases"] = tuple(Phase(**phase) for phase in fields["phases"])
     fields["points"] = tuple((t, rate) for t, rate in fields["points"])
     return Schedule(**fields)
-
-
-def cell_to_json(key: CellKey, cell: Cell) -> dict[str, Any]:
-    """One row of a samples line."""
-    second, endpoint, criticality, outcome = key
-    return {
-        "second": second,
-        "endpoint": endpoint,
-        "class": criticality,
-        "outcome": outcome,
-        "count": cell.count,
-        "answers_503": cell.answers_503,
-        "retry_after": cell.retry_after,
-        "bytes": cell.response_bytes,
-        "corrected": cell.corrected.to_json(),
-        "service": cell.service.to_json(),
-    }
-
-
-def _cell_from_json(row: Mapping[str, Any]) -> Cell:
-    return Cell(
-        row["count"],
-        row["answers_503"],
-        row["retry_after"],
-        row["bytes"],
-        LogHistogram.from_json(row["corrected"]),
-        LogHistogram.from_json(row["service"]),
-    )

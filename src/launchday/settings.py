@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import (
@@ -25,6 +26,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableVariable
 
+from launchday.chaos.faults import checked_name
+from launchday.chaos.links import checked_address
 from launchday.errors import SettingsError
 
 SETTINGS_FILE = Path("launchday.toml")
@@ -70,6 +73,9 @@ class RulesSettings(_Table):
     recovery_seconds: Positive = 10.0
     kept_share: Share = 0.98
     steady_share: Share = 0.99
+    lateness_p99_seconds: Positive = 0.01
+    late_seconds_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    unstarted_share: Annotated[float, Field(ge=0, le=1)] = 0.001
 
 
 class RunSettings(_Table):
@@ -81,6 +87,11 @@ class RunSettings(_Table):
     late_after_seconds: Positive = 0.01
     toxiproxy_url: str | None = None
     """Also TOXIPROXY_URL in the environment; without it local runs start their own."""
+    lease_seconds: Positive = 10.0
+    """Faults are undone when the conductor is killed, or hangs for so long."""
+    metrics_port: Port | None = None
+    """The conductor answers /metrics there for Prometheus: which faults are in."""
+    metrics_host: str = "127.0.0.1"
 
 
 class LocalSettings(_Table):
@@ -102,6 +113,20 @@ class LocalSettings(_Table):
     """A stack for each, as the scenario three_regions needs them."""
 
 
+class LinkSettings(_Table):
+    """One link through Toxiproxy; `launchday proxies apply` makes it so. Both are `host:port`."""
+
+    listen: str
+    """Where clients of the link connect to."""
+    upstream: str
+    """Where Toxiproxy connects to for them."""
+
+    @field_validator("listen", "upstream")
+    @classmethod
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        return checked_address(str(info.field_name), value)
+
+
 class Settings(BaseSettings):
     """Everything that launchday.toml may say. Unknown keys are refused."""
 
@@ -113,7 +138,15 @@ class Settings(BaseSettings):
     rules: RulesSettings = RulesSettings()
     run: RunSettings = RunSettings()
     local: LocalSettings = LocalSettings()
+    links: dict[str, LinkSettings] = {}
     scenario: dict[str, dict[str, float | int | str]] = {}
+
+    @field_validator("links")
+    @classmethod
+    def _names(cls, links: dict[str, LinkSettings]) -> dict[str, LinkSettings]:
+        for name in links:
+            checked_name("the name of a link", name)
+        return links
 
     @classmethod
     def settings_customise_sources(
@@ -154,6 +187,8 @@ def _sentence(error: ValidationError) -> str:
         close = difflib.get_close_matches(where[-1], known, 1)
         hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
         return f"unknown setting {name} in {SETTINGS_FILE} or the environment; {hint}"
+    if problem["type"] == "missing":
+        return f"setting {name} is missing in {source}"
     if problem["type"].startswith("value_error"):
         return f"{name}: {problem['msg']}"
     return f"setting {name} in {source} is {problem['input']!r}: {problem['msg'].lower()}"
@@ -162,7 +197,10 @@ def _sentence(error: ValidationError) -> str:
 def _known_keys(table: list[str]) -> list[str]:
     model: Any = Settings
     for part in table:
-        model = model.model_fields[part].annotation
+        if get_origin(model) is dict:  # a table of tables, whose names are free
+            model = get_args(model)[1]
+        else:
+            model = model.model_fields[part].annotation
     return list(model.model_fields)
 
 

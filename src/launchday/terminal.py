@@ -24,6 +24,7 @@ from launchday.runs.verdict import Verdict, VerdictOutcome
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 _FINDINGS_SHOWN = 20
+_LATE_SECONDS = 0.01
 # Blue and orange stay apart for every colour vision; the word says it too.
 _STYLES = {
     VerdictOutcome.HELD: "bold bright_blue",
@@ -70,9 +71,22 @@ def _rates(p: Progress) -> str:
     )
 
 
+def _generator(p: Progress) -> str:
+    """How far to trust the numbers, if there is a doubt."""
+    parts = []
+    if p.lateness_p99_seconds is not None and p.lateness_p99_seconds > _LATE_SECONDS:
+        parts.append(f"p99 {p.lateness_p99_seconds * 1000:.0f} ms late")
+    if p.not_started:
+        parts.append(f"{p.not_started} arrivals not started")
+    if parts and p.generator_cpu_share is not None:
+        parts.append(f"CPU {p.generator_cpu_share:.0%}")
+    return f"GENERATOR {', '.join(parts)}" if parts else ""
+
+
 def _line(p: Progress) -> str:
     fault = f"  FAULT {p.fault}" if p.fault else ""
-    return f"{p.phase:<8} {p.left_seconds:3.0f} s left  {_rates(p)}{fault}"
+    generator = f"  {doubt}" if (doubt := _generator(p)) else ""
+    return f"{p.phase:<8} {p.left_seconds:3.0f} s left  {_rates(p)}{fault}{generator}"
 
 
 def _panel(p: Progress) -> Group:
@@ -85,7 +99,8 @@ def _panel(p: Progress) -> Group:
         f"{p.left_seconds:.0f} s left",
     )
     fault = Text(f"fault: {p.fault}", style="bold orange3") if p.fault else Text("no fault active")
-    return Group(head, Text(_rates(p)), fault)
+    doubt = Text(_generator(p), style="bold orange3")
+    return Group(head, Text(_rates(p)), fault, doubt)
 
 
 def print_side_by_side(console: Console, summaries: list[Summary]) -> None:

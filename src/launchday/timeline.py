@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from launchday.counts import Arrivals, Cell
 from launchday.histogram import LogHistogram
 from launchday.outcomes import ERRORS, REFUSED, Outcome
 from launchday.rate_curve import Phase
-from launchday.record import Cell, Record, Schedule
+from launchday.record import Record, Schedule
 
 _RECOVERED_SHARE = 0.95
 RECOVERED_FOR_SECONDS = 3
@@ -108,10 +109,21 @@ def by_second(record: Record) -> list[Window]:
     return result
 
 
+def seen_to_end(record: Record) -> bool:
+    """Whether the generator came to the end of its schedule.
+
+    One that was stopped writes its last line, too: that line says only that nothing is missing of
+    what was done until then.
+    """
+    if not record.complete or record.info.ended == "completed":
+        return record.complete
+    return arrivals_of(record).scheduled >= expected_arrivals(record)
+
+
 def seen_seconds(record: Record, schedule: Schedule) -> int:
     """How many whole seconds of the schedule the record covers: fewer if the run was stopped."""
     planned = math.ceil(schedule.duration_seconds)
-    if record.complete:
+    if seen_to_end(record):
         return planned
     return min(planned, max((key[0] for key in record.cells), default=0))
 
@@ -180,30 +192,56 @@ def seconds_to_recover(record: Record, from_second: int, seen: int) -> int | Non
     return None
 
 
+def arrivals_of(record: Record) -> Arrivals:
+    """The arrivals of the whole run, of all workers."""
+    result = Arrivals()
+    for arrivals in record.arrivals.values():
+        result.merge(arrivals)
+    return result
+
+
+def expected_arrivals(record: Record) -> int:
+    """How many arrivals the schedule has: counted by whoever wrote it, never by what was done."""
+    counted = [s.arrivals_of_all for s in record.schedules if s.arrivals_of_all is not None]
+    return max(counted) if counted else sum(s.expected_arrivals for s in record.schedules)
+
+
 def kept_share(record: Record) -> float | None:
     """Share of the arrivals that were due which the generator started in time; None before any.
 
     Of a run that was stopped only what was due until then: stopping is not being late.
     """
-    due = sum(arrivals.scheduled for arrivals in record.arrivals.values())
-    if record.complete:
-        due = sum(schedule.expected_arrivals for schedule in record.schedules)
-    if not due:
-        return None
-    return sum(a.started - a.late for a in record.arrivals.values()) / due
+    found = arrivals_of(record)
+    due = expected_arrivals(record) if seen_to_end(record) else found.scheduled
+    return (found.started - found.late) / due if due else None
+
+
+def first_touched_second(schedule: Schedule, fault_start_seconds: float) -> int:
+    """The first second of which a request may still have been under way when a fault began.
+
+    Requests count in the second in which they were meant to start, and take as long as the client
+    waits at most: a fault at 13.0 s cuts short what was asked at 12.9 s.
+    """
+    return max(0, math.floor(fault_start_seconds - schedule.request_timeout_seconds))
 
 
 def fault_spans(record: Record) -> list[tuple[str, float, float | None]]:
-    """Faults as (sentence, start, end) in seconds of the schedule; end is None if not undone."""
+    """Faults as (sentence, start, end) in seconds of the schedule; end is None if not undone.
+
+    One that comes and goes (flapping) has a span for each time that it was in.
+    """
     schedule = record.schedule
     if schedule is None:
         return []
-    spans: dict[tuple[str, str], tuple[float, float | None]] = {}
+    spans: list[tuple[str, float, float | None]] = []
+    open_since: dict[str, int] = {}
     for event in record.faults:
-        key = (str(event.get("link", "")), str(event.get("fault", "")))
+        words = f"{event.get('fault', '')} on {event.get('link', '')}"
         at = float(event["unix"]) - schedule.epoch_unix
         if event["event"] == "applied":
-            spans[key] = (at, None)
-        elif event["event"] == "undone" and key in spans:
-            spans[key] = (spans[key][0], at)
-    return [(f"{fault} on {link}", s, e) for (link, fault), (s, e) in spans.items()]
+            open_since[words] = len(spans)
+            spans.append((words, at, None))
+        elif event["event"] == "undone" and words in open_since:
+            index = open_since.pop(words)
+            spans[index] = (words, spans[index][1], at)
+    return spans

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from launchday.admission.modes import Mode
 from target_service.api.commands import OWN_ID_PREFIX, state_by_now
 from target_service.api.requests import NO_STORE, add
 from target_service.backend import Backend
@@ -119,14 +120,15 @@ def _capacity(backend: Backend, mix: dict[str, float]) -> dict[str, Any]:
         mix_capacity_rps = _finite(work.capacity_of_mix(mix)) if mix else None
     except ValueError as error:
         raise Problem(422, "invalid", f"mix: {error}") from None
-    shedding = backend.settings.shedding == "on"
+    shedder = backend.shedding.shedder
+    sheds = shedder.mode is not Mode.OFF
     return {
         "profile": work.profile,
         "slots": work.slots,
         "busy": work.busy,
         "waiting": work.waiting,
         "capacity_rps": _finite(work.capacity_rps),
-        "shed_limit": backend.settings.effective_shed_limit if shedding else None,
+        "shed_limit": shedder.limiter.gate.current_limit if sheds else None,
         "mix": mix,
         "mix_capacity_rps": mix_capacity_rps,
         "routes": routes,

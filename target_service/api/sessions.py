@@ -19,8 +19,7 @@ from target_service.sessions import TRUST_WITHOUT_DATABASE_SECONDS, Bearer, not_
 
 _OWNER = "SELECT id, password_hash FROM owners WHERE email = $1"
 _START = "INSERT INTO sessions (id, owner_id, expires_unix, ended) VALUES ($1, $2, $3, 0)"
-_SESSION = "SELECT ended FROM sessions WHERE id = $1"
-_PROLONG = "UPDATE sessions SET expires_unix = $2 WHERE id = $1"
+_PROLONG = "UPDATE sessions SET expires_unix = $2 WHERE id = $1 AND ended = 0 RETURNING id"
 _END = "UPDATE sessions SET ended = 1 WHERE id = $1"
 # Compared with when there is no such owner: both refusals take equally long.
 _NOBODY = password_hash("")
@@ -85,12 +84,11 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
         bearer = backend.tokens.refresher(wanted.refresh_token.get_secret_value())
         async with backend.work.slot("refresh"):
             try:
-                row = await backend.database.one(_SESSION, bearer.session_id)
-                if row is None or row["ended"]:
-                    raise not_signed_in("This session has ended; sign in again")
-                await backend.database.write(
+                [prolonged] = await backend.database.write(
                     (_PROLONG, bearer.session_id, backend.tokens.refresh_until_unix())
                 )
+                if not prolonged:
+                    raise not_signed_in("This session has ended; sign in again")
             except DependencyFailed:
                 # Signed by us and not expired: an outage signs nobody out, but soon we ask again.
                 issued = backend.tokens.issue(bearer, TRUST_WITHOUT_DATABASE_SECONDS)

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from target_service.api.requests import Body, add, owner_of, require_car
 from target_service.backend import Backend
-from target_service.database import Row, Statement
+from target_service.database import Row
 from target_service.dependencies import DependencyFailed
 from target_service.garage import VIN_PATTERN
 from target_service.problems import Problem
@@ -22,14 +22,15 @@ LARGEST_BATCH: Final = 100
 # A reading from the future would keep out all that come before it.
 CLOCK_ERROR_SECONDS: Final = 60
 
-# Before the other: both look at whether the reading is new. The charge that ends is told once.
-_END_CHARGE = (
-    "UPDATE vehicles SET charging = 0 WHERE vin = $1 AND charging = 1 "
-    "AND charge_limit_percent <= $2 AND reported_unix < $3 RETURNING name, charge_limit_percent"
-)
 _REPORT = (
     "UPDATE vehicles SET battery_percent = $2, range_km = $3, latitude = $4, longitude = $5, "
-    "odometer_km = $6, reported_unix = $7 WHERE vin = $1 AND reported_unix < $7 RETURNING vin"
+    "odometer_km = $6, reported_unix = $7 WHERE vin = $1 AND reported_unix < $7 "
+    "RETURNING vin, charging, charge_limit_percent, battery_percent"
+)
+# Whoever else has a reading of it at the same time: the charge that ends is told once.
+_END_CHARGE = (
+    "UPDATE vehicles SET charging = 0 WHERE vin = $1 AND charging = 1 "
+    "AND charge_limit_percent <= battery_percent RETURNING name, charge_limit_percent"
 )
 
 
@@ -90,20 +91,25 @@ def add_routes(app: FastAPI, backend: Backend) -> None:
 
 async def _report(newest: list[Reading], owner_id: int, backend: Backend) -> int:
     """Store what is news, tell the owner of charges that ended, return of how many cars."""
-    rows = await backend.database.write(*(each for one in newest for each in _statements(one)))
-    for charged in (row for ended in rows[::2] for row in ended):
+    reported = await backend.database.write_each(_REPORT, [_arguments(one) for one in newest])
+    full = [(row["vin"],) for row in reported if _is_full(row)]
+    ended = await backend.database.write_each(_END_CHARGE, full) if full else []
+    for charged in ended:
         # The car is charged, whether or not the owner is told of it.
         with contextlib.suppress(DependencyFailed):
             await backend.notifications.add(owner_id, "charged", _charged(charged))
-    return sum(len(reported) for reported in rows[1::2])
+    return len(reported)
 
 
-def _statements(one: Reading) -> tuple[Statement, Statement]:
-    values: tuple[Any, ...] = (
-        one.battery_percent, one.range_km, one.latitude, one.longitude, one.odometer_km, one.unix,
+def _arguments(one: Reading) -> tuple[Any, ...]:
+    return (
+        one.vin, one.battery_percent, one.range_km, one.latitude, one.longitude, one.odometer_km,
+        one.unix,
     )  # fmt: skip
-    end_charge = (_END_CHARGE, one.vin, one.battery_percent, one.unix)
-    return end_charge, (_REPORT, one.vin, *values)
+
+
+def _is_full(row: Row) -> bool:
+    return bool(row["charging"]) and row["charge_limit_percent"] <= row["battery_percent"]
 
 
 def _charged(row: Row) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from target_service.database.errors import FAILURES, Unreachable, describe
@@ -40,6 +40,12 @@ class Driver(Protocol):
 
     async def write(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements in one transaction; when it returns they are durable."""
+
+    async def write_apart(self, statements: Sequence[Statement]) -> None:
+        """Run statements that touch different rows, in one transaction and one round trip."""
+
+    async def write_each(self, sql: str, arguments: Sequence[Sequence[Any]]) -> list[Row]:
+        """Run one statement once for each, in one transaction and one round trip; all rows."""
 
     async def load(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
@@ -92,18 +98,32 @@ class Database:
 
     async def all(self, sql: str, *arguments: Any) -> list[Row]:
         """Return all rows of one reading statement."""
-        with self._call():
-            async with asyncio.timeout(self._patience_seconds):
-                return await self.driver.fetch(sql, arguments)
+        async with self._bounded():
+            return await self.driver.fetch(sql, arguments)
 
     async def write(self, *statements: Statement) -> list[list[Row]]:
         """Run statements `(sql, *arguments)` in one transaction; return the rows of each.
 
         When it returns they are durable. When it raises they may be durable all the same.
         """
-        with self._call():
-            async with asyncio.timeout(self._patience_seconds):
-                return await self.driver.write(statements)
+        async with self._bounded():
+            return await self.driver.write(statements)
+
+    async def write_apart(self, *statements: Statement) -> None:
+        """Like `write` for statements none of which touches a row of another; without rows.
+
+        However many they are, they cost one round trip.
+        """
+        async with self._bounded():
+            await self.driver.write_apart(statements)
+
+    async def write_each(self, sql: str, arguments: Sequence[Sequence[Any]]) -> list[Row]:
+        """Like `write` for one statement with each of these arguments; return the rows of all.
+
+        However many they are, they cost one round trip.
+        """
+        async with self._bounded():
+            return await self.driver.write_each(sql, arguments)
 
     async def load(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
@@ -121,6 +141,12 @@ class Database:
                 await self.driver.fetch("SELECT 1", ())
         except FAILURES as error:
             raise DependencyFailed(DATABASE) from error
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        with self._call():
+            async with asyncio.timeout(self._patience_seconds):
+                yield
 
     @contextmanager
     def _call(self) -> Iterator[None]:

@@ -1,15 +1,18 @@
-"""PostgreSQL by asyncpg: kept connections, dropped at the first doubt."""
+"""PostgreSQL by asyncpg: kept connections, few round trips, dropped at the first doubt."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+import re
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import asyncpg  # type: ignore[import-untyped] # ships no types
 
 from target_service.database.errors import REFUSALS
+from target_service.database.pool import Pool
 from target_service.database.rows import Row, Statement
 from target_service.database.sqlite import NEWER
 
@@ -42,8 +45,8 @@ class PostgreSQL:
             "application_name": "launchday",
         }
         self._limit_seconds = LIMIT * patience_seconds
-        self._room = asyncio.Semaphore(pool)
-        self._idle: list[Any] = []
+        self._connections = Pool(self._connect, pool, self._limit_seconds)
+        self._keeper: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -55,6 +58,7 @@ class PostgreSQL:
                 f"TARGET_DATABASE_POOL: {self._pool} is not allowed: the database accepts "
                 f"{allowed} connections of a service"
             )
+        self._keeper = self._keeper or asyncio.create_task(self._connections.keep_ready())
 
     async def _connect(self, seconds: float | None = None) -> Any:
         return await asyncpg.connect(self._url, timeout=seconds, server_settings=self._settings)
@@ -81,6 +85,12 @@ class PostgreSQL:
     async def write(self, statements: Sequence[Statement]) -> list[list[Row]]:
         return await self._outliving(self._write(statements))
 
+    async def write_apart(self, statements: Sequence[Statement]) -> None:
+        await self._outliving(self._write([_joined(statements)]))
+
+    async def write_each(self, sql: str, arguments: Sequence[Sequence[Any]]) -> list[Row]:
+        return await self._outliving(self._write_each(sql, arguments))
+
     async def _outliving(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(self._limited(work))
         self._working.add(task)
@@ -104,48 +114,27 @@ class PostgreSQL:
             return await self._fetch(sql, arguments)
 
     async def _fetch(self, sql: str, arguments: Sequence[Any]) -> list[Row]:
-        async with self._connection() as connection:
-            rows: list[Row] = await connection.fetch(sql, *arguments)
-            return rows
+        async with self._connections.connection() as connection:
+            return await connection.fetch(sql, arguments)
+
+    async def _write_each(self, sql: str, arguments: Sequence[Sequence[Any]]) -> list[Row]:
+        async with self._connections.connection() as connection:
+            return await connection.fetch_each(sql, arguments)
 
     async def _write(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        async with self._connection() as connection:
+        async with self._connections.connection() as connection:
             if len(statements) == 1:  # a transaction of its own, in one round trip
-                return [await _execute(connection, statements[0])]
-            # Not `connection.transaction()`: when cancelled it would wait for a rollback.
-            await connection.execute("BEGIN")
+                sql, *arguments = statements[0]
+                return [await connection.fetch(sql, arguments)]
+            # Not `raw.transaction()`: when cancelled it would wait for a rollback.
+            await connection.raw.execute("BEGIN")
             try:
-                rows = [await _execute(connection, statement) for statement in statements]
+                rows = [await connection.fetch(sql, rest) for sql, *rest in statements]
             except REFUSALS:
-                await connection.execute("ROLLBACK")
+                await connection.raw.execute("ROLLBACK")
                 raise
-            await connection.execute("COMMIT")
+            await connection.raw.execute("COMMIT")
             return rows
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """Lend a connection. One that failed is closed; if the peer is gone, all kept ones are."""
-        async with self._room:
-            connection = self._kept() or await self._connect()
-            try:
-                yield connection
-            except REFUSALS:
-                self._idle.append(connection)
-                raise
-            except BaseException as error:
-                # `terminate` closes the socket at once: a dead peer must not be waited for.
-                connection.terminate()
-                if isinstance(error, OSError | asyncpg.ConnectionDoesNotExistError):
-                    self._drop_idle()
-                raise
-            self._idle.append(connection)
-
-    def _kept(self) -> Any:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return None
 
     async def load(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
@@ -170,14 +159,34 @@ class PostgreSQL:
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
-        self._drop_idle()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        self._connections.drop_idle()
 
-    def _drop_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().terminate()
+
+def _joined(statements: Sequence[Statement]) -> Statement:
+    """Return one statement that does what all of them do, by data-modifying WITH queries.
+
+    PostgreSQL runs them on one snapshot and in no order, so that they must not touch the same
+    rows (PostgreSQL 15, section 7.8.4).
+    """
+    arguments = [argument for _, *rest in statements for argument in rest]
+    return _joined_text(tuple((sql, len(rest)) for sql, *rest in statements)), *arguments
 
 
-async def _execute(connection: Any, statement: Statement) -> list[Row]:
-    sql, *arguments = statement
-    rows: list[Row] = await connection.fetch(sql, *arguments)
-    return rows
+@lru_cache(maxsize=256)
+def _joined_text(statements: tuple[tuple[str, int], ...]) -> str:
+    """Join texts with so many arguments each: $1, $2, ... of the later ones move on."""
+    texts, before = [], 0
+    for sql, count in statements:
+        texts.append(_moved(sql, before))
+        before += count
+    *first, last = texts
+    steps = ", ".join(f"step_{number} AS ({text})" for number, text in enumerate(first))
+    return f"WITH {steps} {last}" if first else last
+
+
+def _moved(sql: str, by: int) -> str:
+    return re.sub(r"\$(\d+)", lambda mark: f"${int(mark[1]) + by}", sql)

@@ -73,6 +73,13 @@ class SQLite:
     async def write(self, statements: Sequence[Statement]) -> list[list[Row]]:
         return await self._group.submit(statements)
 
+    async def write_apart(self, statements: Sequence[Statement]) -> None:
+        await self.write(statements)
+
+    async def write_each(self, sql: str, arguments: Sequence[Sequence[Any]]) -> list[Row]:
+        results = await self.write([(sql, *each) for each in arguments])
+        return [row for rows in results for row in rows]
+
     async def _commit_in_thread(
         self, group: Sequence[Sequence[Statement]]
     ) -> list[list[list[Row]]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+from launchday.admission.gate import Gate
 from launchday.admission.limits import (
     AIMDLimit,
     ElasticLimit,
@@ -17,6 +18,7 @@ from launchday.admission.limits import (
     Limit,
     VegasLimit,
 )
+from launchday.admission.queue_rules import QueueRules
 from tests.admission.peers import (
     EnvoyGradient,
     FirstElastic,
@@ -24,15 +26,7 @@ from tests.admission.peers import (
     NetflixGradient2,
     NetflixVegas,
 )
-from tests.admission.simulation import (
-    CoDelQueue,
-    Outcomes,
-    Queue,
-    Serve,
-    ShortQueue,
-    Trace,
-    simulate,
-)
+from tests.admission.simulation import Outcomes, Serve, Trace, simulate
 
 MEAN_SECONDS = 0.05
 SIGMA = math.sqrt(math.log(1 + 0.5**2))
@@ -150,19 +144,8 @@ def trace(name: str, slots: int, seed: int) -> Trace:
     )
 
 
-def no_queue(limit: int) -> Queue:
-    """Refuse at once."""
-    return ShortQueue(0)
-
-
-def short_queue(limit: int) -> Queue:
-    """The queue that `LoadSheddingMiddleware` has by default."""
-    return ShortQueue(max(1, limit // 2))
-
-
-def codel_queue(limit: int) -> Queue:
-    """The queue of the reference design."""
-    return CoDelQueue()
+NO_QUEUE = QueueRules(length=0)
+DEFAULT_QUEUE = QueueRules()
 
 
 Make = Callable[[int, float], Limit]
@@ -205,12 +188,12 @@ class Measured:
     limit: Limit
 
 
-def run(name: str, slots: int, seed: int, make: Make, queue: Callable[[int], Queue]) -> Measured:
+def run(name: str, slots: int, seed: int, make: Make, rules: QueueRules) -> Measured:
     """Simulate one scenario with one limit and measure it."""
     scenario, arrivals = SCENARIOS[name], trace(name, slots, seed)
     limit = make(slots, scenario.objective_seconds)
     first = limit.limit
-    outcomes = simulate(arrivals, limit, queue(first))
+    outcomes = simulate(arrivals, Gate(limit, rules=rules))
     late = outcomes.limits(30, math.inf, first)
     begin, end = scenario.counted[0][0], scenario.counted[-1][1]
     unloaded = UNLOADED_P99_SECONDS * scenario.slowdown

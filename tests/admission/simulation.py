@@ -8,12 +8,19 @@ refuses is gone: clients do not retry.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from launchday.admission.limits import Limit, LimitChange, Outcome
+from launchday.admission.class_queue import Waiter
+from launchday.admission.gate import Gate
+from launchday.admission.limits import LimitChange, Outcome
+from launchday.admission.refusal import Refusal
+
+CRITICAL = 1
+# As `Limiter` has them.
+TICK_SECONDS = 0.1
+EXPIRY_SECONDS = 0.005
 
 Serve = Callable[[float, float], float]
 
@@ -31,84 +38,7 @@ class Trace:
     ends_at: float
     objective_seconds: float = 0.5
     serve: Serve | None = None
-
-
-class Queue(Protocol):
-    """Where requests wait for the gate; tuples are (joined at, work)."""
-
-    def join(self, now: float, work: float, limit: int) -> bool: ...
-    def next(self, now: float) -> tuple[float, float] | None: ...
-
-
-class ShortQueue:
-    """The queue of `Limiter`: first in, first out, a fixed length, one timeout for all.
-
-    `Limiter` itself needs an event loop for its timers. This leaves the timers out: whoever waited
-    longer is dropped when the queue is next looked at, which no other request can notice.
-    """
-
-    def __init__(self, length: int, timeout_seconds: float = 0.1) -> None:
-        self._length = length
-        self._timeout_seconds = timeout_seconds
-        self._waiting: deque[tuple[float, float]] = deque()
-
-    def join(self, now: float, work: float, limit: int) -> bool:
-        waiting = self._waiting
-        while waiting and waiting[0][0] + self._timeout_seconds <= now:
-            waiting.popleft()
-        if len(waiting) >= self._length:
-            return False
-        waiting.append((now, work))
-        return True
-
-    def next(self, now: float) -> tuple[float, float] | None:
-        waiting = self._waiting
-        while waiting:
-            first = waiting.popleft()
-            if first[0] + self._timeout_seconds > now:
-                return first
-        return None
-
-
-class CoDelQueue:
-    """The queue of the reference design: CoDel with adaptive LIFO.
-
-    Source: Maurer, "Fail at Scale" (2015), as in folly: overloaded when the queue was not empty
-    during the last interval; then the newest is served first and none waits longer than twice
-    the target. Three times the limit may wait; the oldest gives way to a newcomer.
-    """
-
-    def __init__(self, target_seconds: float = 0.005, interval_seconds: float = 0.1) -> None:
-        self._target_seconds = target_seconds
-        self._interval_seconds = interval_seconds
-        self._waiting: deque[tuple[float, float]] = deque()
-        self._empty_at = 0.0
-
-    def join(self, now: float, work: float, limit: int) -> bool:
-        waiting = self._waiting
-        self._expire(now)
-        waiting.append((now, work))
-        if len(waiting) <= 3 * limit:
-            return True
-        waiting.popleft()
-        return False
-
-    def next(self, now: float) -> tuple[float, float] | None:
-        overloaded = self._expire(now)
-        if not self._waiting:
-            return None
-        return self._waiting.pop() if overloaded else self._waiting.popleft()
-
-    def _expire(self, now: float) -> bool:
-        waiting = self._waiting
-        if not waiting:
-            self._empty_at = now
-            return False
-        overloaded = now - self._empty_at > self._interval_seconds
-        longest = 2 * self._target_seconds if overloaded else self._interval_seconds
-        while waiting and waiting[0][0] + longest <= now:
-            waiting.popleft()
-        return overloaded
+    criticalities: list[int] | None = None
 
 
 @dataclass
@@ -121,6 +51,9 @@ class Outcomes:
     good: list[int]
     latencies: list[tuple[float, float]] = field(default_factory=list)
     changes: list[tuple[float, LimitChange]] = field(default_factory=list)
+    admitted_by_class: tuple[list[float], ...] = field(
+        default_factory=lambda: tuple([] for _ in range(4))
+    )
 
     def shed_share(self, spans: tuple[tuple[int, int], ...]) -> float:
         """The share of the requests that came in these spans of seconds and was refused."""
@@ -144,68 +77,103 @@ class Outcomes:
         return [before] + [change.new for at, change in self.changes if begin <= at < end]
 
 
-def simulate(trace: Trace, limit: Limit, queue: Queue) -> Outcomes:
-    """Play the trace against a gate with this limit and queue."""
+def simulate(trace: Trace, gate: Gate) -> Outcomes:
+    """Play the trace against the gate."""
     seconds = int(trace.ends_at) + 1
     outcomes = Outcomes(trace, [0] * seconds, [0] * seconds, [0] * seconds)
-    _Gate(trace, limit, queue, outcomes).play()
+    _Play(trace, gate, outcomes).play()
     return outcomes
 
 
-class _Gate:
-    def __init__(self, trace: Trace, limit: Limit, queue: Queue, outcomes: Outcomes) -> None:
+class _Waiting(Waiter):
+    def __init__(
+        self,
+        criticality: int,
+        arrived_at: float,
+        work: float,
+        start: Callable[[float, float, int], None],
+    ) -> None:
+        super().__init__(criticality)
+        self._arrived_at = arrived_at
+        self._work = work
+        self._start = start
+
+    def settle(self, refusal: Refusal | None) -> None:
+        if refusal is None:
+            self._start(self._arrived_at, self._work, self.criticality)
+
+
+class _Play:
+    def __init__(self, trace: Trace, gate: Gate, outcomes: Outcomes) -> None:
         self._trace = trace
         self._serve = trace.serve
-        self._limit = limit
-        self._queue = queue
+        self._gate = gate
         self._outcomes = outcomes
-        self._inflight = 0
+        self._now = 0.0
+        self._next_tick = TICK_SECONDS
+        self._next_expiry = math.inf
         self._slots_free_at = [0.0] * trace.slots
-        # (ends at, arrived at, admitted at)
-        self._running: list[tuple[float, float, float]] = []
+        # (ends at, number, arrived at, admitted at, criticality)
+        self._running: list[tuple[float, int, float, float, int]] = []
+        self._started = 0
 
     def play(self) -> None:
-        """Go through all arrivals; what ends between them ends first."""
-        offered, running = self._outcomes.offered, self._running
-        queue, limit = self._queue, self._limit
-        for now, work in zip(self._trace.arrivals, self._trace.works, strict=True):
-            while running and running[0][0] <= now:
+        """Go through all arrivals; what happens between them happens first."""
+        trace = self._trace
+        classes = trace.criticalities or [CRITICAL] * len(trace.arrivals)
+        for now, work, criticality in zip(trace.arrivals, trace.works, classes, strict=True):
+            self._advance(now)
+            self._outcomes.offered[int(now)] += 1
+            self._arrive(now, work, criticality)
+        self._advance(trace.ends_at)
+
+    def _arrive(self, now: float, work: float, criticality: int) -> None:
+        gate = self._gate
+        if gate.offer(criticality, 1) is not None:
+            return
+        if gate.admit(criticality, 1, now):
+            self._start(now, work, criticality)
+            return
+        waiter = _Waiting(criticality, now, work, self._start)
+        if gate.join(waiter, now) is None and gate.queued == 1:
+            self._next_expiry = now + EXPIRY_SECONDS
+
+    def _advance(self, until: float) -> None:
+        """Let everything happen that is due by then, in its order."""
+        running = self._running
+        while True:
+            ends_at = running[0][0] if running else math.inf
+            at = min(ends_at, self._next_tick, self._next_expiry)
+            if at > until:
+                break
+            self._now = at
+            if at == ends_at:
                 self._finish()
-            offered[int(now)] += 1
-            # The limit may have grown since the last answer: whoever waits goes first.
-            if self._inflight < limit.limit and not self._grant(now):
-                self._admit(now, now, work)
+            elif at == self._next_tick:
+                self._next_tick += TICK_SECONDS
+                self._gate.tick(at)
             else:
-                queue.join(now, work, limit.limit)
-        while running and running[0][0] <= self._trace.ends_at:
-            self._finish()
+                self._gate.expire(at)
+                self._next_expiry = at + EXPIRY_SECONDS if self._gate.queued else math.inf
+        self._now = until
 
-    def _grant(self, now: float) -> bool:
-        while self._inflight < self._limit.limit:
-            waiting = self._queue.next(now)
-            if waiting is None:
-                return False
-            self._admit(now, *waiting)
-        return True
-
-    def _admit(self, now: float, arrived_at: float, work: float) -> None:
-        free = self._slots_free_at
+    def _start(self, arrived_at: float, work: float, criticality: int) -> None:
+        free, now = self._slots_free_at, self._now
         start = free[0] if free[0] > now else now
         end = start + work if self._serve is None else self._serve(start, work)
         heapq.heapreplace(free, end)
-        heapq.heappush(self._running, (end, arrived_at, now))
-        self._inflight += 1
+        self._started += 1
+        heapq.heappush(self._running, (end, self._started, arrived_at, now, criticality))
         self._outcomes.admitted[int(arrived_at)] += 1
+        self._outcomes.admitted_by_class[criticality].append(arrived_at)
 
     def _finish(self) -> None:
-        now, arrived_at, admitted_at = heapq.heappop(self._running)
-        outcomes, inflight = self._outcomes, self._inflight
+        now, _, arrived_at, admitted_at, criticality = heapq.heappop(self._running)
+        outcomes = self._outcomes
         latency = now - arrived_at
         outcomes.latencies.append((arrived_at, latency))
         if latency <= self._trace.objective_seconds:
             outcomes.good[int(now)] += 1
-        self._inflight = inflight - 1
-        change = self._limit.on_sample(now - admitted_at, inflight, Outcome.SUCCESS, now)
+        change = self._gate.release(criticality, 1, now - admitted_at, Outcome.SUCCESS, now)
         if change is not None:
             outcomes.changes.append((now, change))
-        self._grant(now)

@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from launchday import FixedLimit, Limiter, Outcome, Permit
-from launchday.admission.limiter import Refusal
+from launchday.admission import QueueRules, Refusal
 
 
 def build(limit: int, queue_length: int = 0, queue_timeout_seconds: float = 30.0) -> Limiter:
-    return Limiter(
-        FixedLimit(limit),
-        queue_length=queue_length,
-        queue_timeout_seconds=queue_timeout_seconds,
-    )
+    rules = QueueRules(length=queue_length, timeout_seconds=queue_timeout_seconds)
+    return Limiter(FixedLimit(limit), rules=rules)
 
 
 def take(limiter: Limiter) -> Permit:
@@ -81,12 +78,19 @@ def test_release_tells_how_long_the_slot_was_held_and_the_limit_learns_it() -> N
             samples.append((seconds, inflight, outcome, now))
 
     now = 100.0
-    limiter = Limiter(Learning(2), queue_length=0, queue_timeout_seconds=1, clock=lambda: now)
-    permit = take(limiter)
-    take(limiter)
+    limiter = Limiter(Learning(2), rules=QueueRules(length=0, timeout_seconds=1), clock=lambda: now)
+    permit, _other = take(limiter), take(limiter)
     now = 102.5
     assert permit.release(Outcome.DROPPED) == 2.5
     assert samples == [(2.5, 2, Outcome.DROPPED, 102.5)]
+
+
+def test_a_permit_that_nobody_can_give_back_comes_back_and_is_counted() -> None:
+    limiter = build(1)
+    take(limiter)
+    assert (limiter.inflight, limiter.slot_leaks) == (0, 1)
+    take(limiter).release()
+    assert limiter.slot_leaks == 1
 
 
 def test_the_slot_is_free_even_if_the_limit_fails_to_learn() -> None:
@@ -94,10 +98,9 @@ def test_the_slot_is_free_even_if_the_limit_fails_to_learn() -> None:
         def on_sample(self, seconds: float, inflight: int, outcome: Outcome, now: float) -> None:
             raise ZeroDivisionError
 
-    limiter = Limiter(Broken(1), queue_length=0, queue_timeout_seconds=1)
-    with pytest.raises(ZeroDivisionError):
-        take(limiter).release()
-    assert limiter.inflight == 0
+    limiter = Limiter(Broken(1), rules=QueueRules(length=0, timeout_seconds=1))
+    take(limiter).release()
+    assert (limiter.inflight, limiter.gate.controller_errors) == (0, 1)
 
 
 async def test_waiters_are_served_first_in_first_out() -> None:
@@ -132,8 +135,8 @@ async def test_reasons_tell_no_queue_from_full_queue_from_expired() -> None:
     held = take(limiter)
     waiting = asyncio.create_task(limiter.acquire())
     await spin()
-    assert await limiter.acquire() is Refusal.QUEUE_FULL
-    assert await waiting is Refusal.QUEUE_TIMEOUT
+    assert await limiter.acquire() is Refusal.QUEUE_TIMEOUT
+    assert await waiting is Refusal.QUEUE_FULL
     assert limiter.queued == 0
     held.release()
     take(limiter).release()
@@ -141,7 +144,9 @@ async def test_reasons_tell_no_queue_from_full_queue_from_expired() -> None:
 
 async def test_a_waiter_knows_how_long_it_waited() -> None:
     now = 10.0
-    limiter = Limiter(FixedLimit(1), queue_length=1, queue_timeout_seconds=30, clock=lambda: now)
+    limiter = Limiter(
+        FixedLimit(1), rules=QueueRules(length=1, timeout_seconds=30), clock=lambda: now
+    )
     held = take(limiter)
     waiting = asyncio.create_task(limiter.acquire())
     await spin()
@@ -198,8 +203,8 @@ async def test_expiry_and_cancellation_in_one_tick_lose_no_slot() -> None:
 
 async def test_a_limit_that_grew_serves_the_queue_before_newcomers() -> None:
     limit = FixedLimit(1)
-    limiter = Limiter(limit, queue_length=1, queue_timeout_seconds=30)
-    take(limiter)
+    limiter = Limiter(limit, rules=QueueRules(length=1, timeout_seconds=30))
+    _held = take(limiter)
     waiting = asyncio.create_task(limiter.acquire())
     await spin()
     limit.limit = 2
@@ -255,17 +260,17 @@ async def _fuzz(rng: random.Random, limit: int, queue_length: int) -> Counter[st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"queue_length": -1}, "queue_length must be an integer of at least 0, not -1"),
-        ({"queue_length": 1.0}, "queue_length must be an integer of at least 0, not 1.0"),
+        ({"length": -1}, "queue_length must be an integer of at least 0, not -1"),
+        ({"length": 1.0}, "queue_length must be an integer of at least 0, not 1.0"),
         (
-            {"queue_timeout_seconds": 0},
+            {"timeout_seconds": 0},
             "queue_timeout_seconds must be a number above 0 and at most",
         ),
-        ({"queue_timeout_seconds": float("nan")}, "at most 60, not nan"),
-        ({"queue_timeout_seconds": 61}, "at most 60, not 61"),
-        ({"queue_timeout_seconds": "1"}, "at most 60, not '1'"),
+        ({"timeout_seconds": float("nan")}, "at most 60, not nan"),
+        ({"timeout_seconds": 61}, "at most 60, not 61"),
+        ({"timeout_seconds": "1"}, "at most 60, not '1'"),
     ],
 )
 def test_wrong_settings_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Limiter(FixedLimit(1), **{"queue_length": 1, "queue_timeout_seconds": 1.0, **arguments})
+        QueueRules(**arguments)

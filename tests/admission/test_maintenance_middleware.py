@@ -272,3 +272,14 @@ async def call(app: Any, **scope: Any) -> list[Any]:
     defaults = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await app({**defaults, **scope}, receive, send)
     return sent
+
+
+def test_refusals_of_the_shedder_may_pass_it_by_only_while_the_doors_are_open() -> None:
+    service = Service()
+    assert service.app.transparent_to_refusals
+    service.plan()
+    assert service.app.transparent_to_refusals, "announced is not closed"
+    service.now = START
+    assert not service.app.transparent_to_refusals
+    service.now = END
+    assert service.app.transparent_to_refusals

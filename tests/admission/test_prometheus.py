@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import launchday
 from launchday import LoadSheddingMiddleware, metric_names
+from launchday.admission import QueueRules
 from launchday.admission.prometheus import MetricsServer, PrometheusObserver, serve_metrics
 from launchday.metric_names import CRITICALITIES
 
@@ -77,8 +78,7 @@ class Held:
         self.middleware = LoadSheddingMiddleware(
             self.answer,
             limit=1,
-            queue_length=2,
-            queue_timeout_seconds=20,
+            queue=QueueRules(length=2, timeout_seconds=20),
             criticality=lambda scope: "sheddable" if scope["path"] == "/low" else "critical",
             observer=PrometheusObserver(registry),
             retry_after_seconds=(3, 3),
@@ -101,11 +101,12 @@ async def test_values_tell_what_happened(
         holder, waiter, leaver, refused = [await connect(port) for _ in range(4)]
         holder.send("GET /")
         await until(lambda: limiter.inflight == 1)
-        leaver.send("GET /low")
+        refused.send("GET /low")
         await until(lambda: limiter.queued == 1)
-        waiter.send("GET /low")
+        leaver.send("GET /low")
         await until(lambda: limiter.queued == 2)
-        assert (await refused.ask("GET /low"))[0] == 503
+        waiter.send("GET /low")
+        assert (await refused.answer())[0] == 503
         during = await asyncio.to_thread(scrape, metrics)
         leaver.close()
         await asyncio.sleep(0.1)
@@ -172,3 +173,11 @@ async def test_a_request_cancelled_in_the_queue_is_counted(registry: CollectorRe
 def test_a_taken_metrics_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         serve_metrics(taken.getsockname()[1], registry=CollectorRegistry())
+
+
+def test_each_worker_takes_the_next_free_port() -> None:
+    first = serve_metrics(0, registry=CollectorRegistry())
+    second = serve_metrics(first.port, registry=CollectorRegistry(), workers=8)
+    assert first.port < second.port < first.port + 8
+    second.close()
+    first.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,12 @@ from launchday.chaos.toxiproxy import ProxyState, Toxiproxy
 from tests.chaos.support import echo_server, embedded, http_server, real, real_server, served
 
 _numbers = itertools.count()
+
+
+@pytest.fixture
+def leases(state_home: Path) -> Path:
+    """Where the lease files of a test are."""
+    return state_home / "launchday" / "leases"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from launchday.chaos.toxiproxy import Toxiproxy
+from tests.ports import free_port
 
 DEADLINE_SECONDS = 20.0
 
@@ -23,13 +24,6 @@ DEADLINE_SECONDS = 20.0
 def real_server() -> str | None:
     """Path of a real toxiproxy-server, or None."""
     return os.environ.get("TOXIPROXY_SERVER") or shutil.which("toxiproxy-server")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(what: Callable[[], bool], deadline_seconds: float = DEADLINE_SECONDS) -> bool:
@@ -124,6 +118,7 @@ class _EchoServer(socketserver.ThreadingTCPServer):
 
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass

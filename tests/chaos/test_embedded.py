@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from launchday.chaos.toxiproxy import Toxiproxy
-from tests.chaos.support import DEADLINE_SECONDS, connected, embedded, embedded_process, free_port
+from launchday.commands.toxiproxy import toxiproxy as toxiproxy_command
+from launchday.errors import SettingsError
+from tests.chaos.support import (
+    DEADLINE_SECONDS,
+    connected,
+    embedded,
+    embedded_process,
+    process,
+)
+from tests.chaos.wire import first_line
+from tests.ports import free_port
 
 COMMAND = [sys.executable, "-m", "launchday.chaos.embedded"]
 
@@ -67,3 +77,20 @@ def test_a_signal_ends_it_with_exit_0_even_with_open_connections(
             assert (started.returncode, said) == (0, b"")
             assert time.perf_counter() - start < DEADLINE_SECONDS / 2
         toxiproxy.close()
+
+
+def test_the_command_starts_it_alone() -> None:
+    command = [str(Path(sys.executable).with_name("launchday")), "toxiproxy", "--port"]
+    with process(*command, "0", "--seed", "7") as started:
+        url = first_line(started).split()[-1]
+        toxiproxy = Toxiproxy(url)
+        assert toxiproxy.version() == "2.12.0-launchday"
+        toxiproxy.close()
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(timeout=DEADLINE_SECONDS) == 0
+
+
+def test_the_command_refuses_a_config_that_is_not_there(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.json")
+    with pytest.raises(SettingsError, match=r"none\.json: No such file or directory"):
+        toxiproxy_command.main(["--port", "0", "--config", missing], standalone_mode=False)

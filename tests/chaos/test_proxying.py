@@ -15,13 +15,15 @@ from tests.chaos.support import (
     connected,
     embedded,
     embedded_process,
-    free_port,
     received,
     round_trip_seconds,
     wait_for,
 )
+from tests.ports import free_port
 
 LATENCY_MS = 150
+# Timers have a resolution, and Go's server does not wait again what its scheduler took.
+LEAST_SECONDS = 0.93 * LATENCY_MS / 1000
 
 
 def slow(
@@ -66,9 +68,9 @@ def test_latency_delays_live_and_new_connections_until_it_is_removed(
     with connected(echo_link.listen) as live:
         fast = min(round_trip_seconds(live) for _ in range(5))
         slow(toxiproxy, echo_link, stream=stream)
-        assert round_trip_seconds(live) >= LATENCY_MS / 1000
+        assert round_trip_seconds(live) >= LEAST_SECONDS
         with connected(echo_link.listen) as new:
-            assert round_trip_seconds(new) >= LATENCY_MS / 1000
+            assert round_trip_seconds(new) >= LEAST_SECONDS
         toxiproxy.remove_toxic(echo_link.name, "slow")
         healed = min(round_trip_seconds(live) for _ in range(5))
         assert max(fast, healed) < LATENCY_MS / 1000
@@ -79,7 +81,7 @@ def test_latencies_of_both_streams_add_up(toxiproxy: Toxiproxy, echo_link: Proxy
     slow(toxiproxy, echo_link, name="b")
     slow(toxiproxy, echo_link, name="c", stream="upstream")
     with connected(echo_link.listen) as client:
-        assert round_trip_seconds(client) >= 3 * LATENCY_MS / 1000
+        assert round_trip_seconds(client) >= 3 * LEAST_SECONDS
 
 
 def test_latency_is_pipelined(toxiproxy: Toxiproxy, echo_link: ProxyState) -> None:

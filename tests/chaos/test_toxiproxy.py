@@ -11,7 +11,8 @@ import pytest
 
 from launchday.chaos.toxiproxy import ProxyState, Toxiproxy
 from launchday.errors import ToxiproxyError
-from tests.chaos.support import embedded, free_port, served
+from tests.chaos.support import embedded, served
+from tests.ports import free_port
 
 UPSTREAM = "127.0.0.1:1"
 
@@ -54,11 +55,16 @@ def test_a_proxy_in_the_environment_is_not_asked(
     assert toxiproxy.version()
 
 
-def test_no_answer_says_where_and_what_to_do() -> None:
+def test_no_answer_says_where_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(ToxiproxyError, match=f"{url} does not answer .*TOXIPROXY_URL") as raised:
+    monkeypatch.setenv("TOXIPROXY_URL", f"{url}/")
+    with pytest.raises(ToxiproxyError, match=f"{url} does not .*unset TOXIPROXY_URL") as raised:
         Toxiproxy(url).proxies()
     assert raised.value.status is None
+    monkeypatch.delenv("TOXIPROXY_URL")
+    with pytest.raises(ToxiproxyError, match=f"{url} does not .*--toxiproxy") as raised:
+        Toxiproxy(url).proxies()
+    assert "TOXIPROXY_URL" not in str(raised.value)
 
 
 def test_wait_ready_gives_up_at_its_deadline() -> None:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The stack of docker-compose.yml on a real engine: starts it under a name of its own, waits until
 # every service is healthy, conducts a short surge with a fault, asks Prometheus whether the series
-# moved and Toxiproxy whether the fault is gone, and removes everything again.
+# moved and the fault was seen, and Toxiproxy whether it is gone, and removes everything again.
 #
 # Exit: 0 passed, 1 failed, 77 not possible here (the reason is printed).
 # LAUNCHDAY_COMPOSE_SANDBOX names a script that provides an engine and images where no image
@@ -75,6 +75,20 @@ moved() {
   say "Prometheus: $1 rose by $(cut -d' ' -f3 <<<"$found" | cut -d. -f1)"
 }
 
+# Between runs the conductor's series are stale: what they last said is asked for over time.
+fault_was_seen() {
+  local active='chaos_fault_active{job="launchday",link="gateway"}' worst last waited=0
+  worst=$(query "max(max_over_time(${active}[10m]))" | cut -d' ' -f3)
+  last=$(query "max(last_over_time(${active}[10m]))" | cut -d' ' -f3)
+  [ "$worst/$last" = 1/0 ] ||
+    fail "chaos_fault_active was at most '$worst' and '$last' in the end, not 1 and then 0"
+  until [ -z "$(query chaos_fault_active)" ]; do
+    [ "$((waited += 1))" -le 10 ] || fail "chaos_fault_active goes on without a conductor"
+    sleep 1
+  done
+  say "Prometheus: chaos_fault_active was 1, then 0, and ended with its conductor"
+}
+
 conduct() {
   local status=0
   limit=200 compose run --rm -T launchday run launch_day --experiment slow_gateway "${surge[@]}" ||
@@ -100,6 +114,7 @@ limit=200 compose up --detach --wait --wait-timeout 180 "${services[@]}" >/dev/n
 say "healthy: ${services[*]}"
 
 conduct
+fault_was_seen
 waited=0
 [ "$(query 'count(up == 1)' | cut -d' ' -f3)" = 4 ] || fail "Prometheus does not reach 4 of 4 jobs"
 moved 'shed_requests_total{outcome="admitted"}'
@@ -116,5 +131,7 @@ say "Prometheus: toxiproxy counted the bytes of the link gateway"
 
 # Columns: name, listen, upstream, enabled or disabled, number of toxics.
 links=$(compose exec -T toxiproxy /toxiproxy-cli list)
-[ "$(awk '$4 == "enabled" && $5 == 0' <<<"$links" | wc -l)" = 2 ] || fail "a fault is left: $links"
+[ "$(awk '$4 == "enabled" && $5 == 0' <<<"$links" | wc -l)" = 3 ] || fail "a fault is left: $links"
+left=$(compose run --rm --no-deps -T launchday chaos clear) || true
+[ "$left" = "nothing of launchday is left there" ] || fail "chaos clear found: $left"
 say "PASSED, no fault is left"

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from launchday.chaos.experiment import load_experiment
+from launchday.runs.stack import REGIONS
 from launchday.settings import load_settings
 from target_service.gateway_settings import GatewaySettings
 from target_service.settings import TargetSettings
@@ -20,6 +22,9 @@ def read(path: str) -> Any:
 
 COMPOSE: dict[str, Any] = read("docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+LINKS: dict[str, dict[str, Any]] = {
+    link["name"]: link for link in json.loads((ROOT / "deploy/proxies.json").read_text())
+}
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
@@ -78,13 +83,37 @@ def test_toxiproxy_is_the_version_that_we_know_and_says_how_it_is() -> None:
 
 
 def test_the_target_reaches_what_it_depends_on_through_a_link_only() -> None:
-    links = {link["name"]: link for link in json.loads((ROOT / "deploy/proxies.json").read_text())}
-    assert links.keys() == {"gateway", "database"}
-    environment = SERVICES["target"]["environment"]
     for variable, link in (("TARGET_GATEWAY_URL", "gateway"), ("TARGET_DATABASE_URL", "database")):
-        port = links[link]["listen"].rpartition(":")[2]
-        assert re.search(rf"//([^/]*@)?toxiproxy:{port}(/|$)", environment[variable])
-        assert links[link]["upstream"].partition(":")[0] in SERVICES
+        port = LINKS[link]["listen"].rpartition(":")[2]
+        address = SERVICES["target"]["environment"][variable]
+        assert re.search(rf"//([^/]*@)?toxiproxy:{port}(/|$)", address)
+
+
+def test_conducted_clients_reach_the_target_through_the_link_edge_only() -> None:
+    port = LINKS["edge"]["listen"].rpartition(":")[2]
+    conductor = SERVICES["launchday"]["environment"]
+    assert conductor["LAUNCHDAY_TARGET__URL"] == f"http://toxiproxy:{port}"
+    assert LINKS["edge"]["upstream"] == "target:8000"
+
+
+def test_the_links_of_the_experiments_are_there_with_a_service_behind_each() -> None:
+    folder = ROOT / "chaos"
+    experiments = [load_experiment(path.stem, folder) for path in folder.glob("[!_]*.py")]
+    wanted = {link for experiment in experiments for link in experiment.links}
+    assert wanted - set(REGIONS) == LINKS.keys()
+    assert all(link["upstream"].partition(":")[0] in SERVICES for link in LINKS.values())
+    assert all(link["enabled"] for link in LINKS.values())
+    listens = [link["listen"] for link in LINKS.values()]
+    assert len(set(listens)) == len(listens)
+
+
+def test_the_leases_outlive_the_conductor_that_wrote_them() -> None:
+    conductor = SERVICES["launchday"]
+    state = conductor["environment"]["XDG_STATE_HOME"]
+    assert f"state:{state}" in conductor["volumes"]
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (owned,) = re.findall(r"install -d -o launchday -g launchday (.+)$", image, re.M)
+    assert state in owned.split(), "a new volume belongs to whom its directory belongs to"
 
 
 def test_no_password_is_written_down() -> None:
@@ -176,9 +205,22 @@ def test_prometheus_scrapes_every_second_what_the_stack_exports() -> None:
     scraped = {
         target for job in config["scrape_configs"] for target in job["static_configs"][0]["targets"]
     }
-    assert scraped >= {"target:9100", "gateway:9101", "toxiproxy:8474"}
+    assert scraped >= {"target:9100", "gateway:9101", "toxiproxy:8474", "launchday:9102"}
     assert all(target.partition(":")[0] in {*SERVICES, "localhost"} for target in scraped)
     assert {"-proxy-metrics", "-runtime-metrics"} <= set(SERVICES["toxiproxy"]["command"])
+
+
+def test_prometheus_finds_the_conductor_by_its_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    conductor = SERVICES["launchday"]
+    for variable, value in conductor["environment"].items():
+        if variable.startswith("LAUNCHDAY_RUN__"):
+            monkeypatch.setenv(variable, value)
+    run = load_settings().run
+    assert run.metrics_host == "0.0.0.0"
+    jobs = {job["job_name"]: job for job in read("dashboards/prometheus.yml")["scrape_configs"]}
+    targets = jobs["launchday"]["static_configs"][0]["targets"]
+    assert targets == [f"{conductor['hostname']}:{run.metrics_port}"]
+    assert "ports" not in conductor
 
 
 def test_grafana_knows_the_scrape_interval() -> None:

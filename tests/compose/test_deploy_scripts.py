@@ -1,4 +1,5 @@
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -55,16 +57,66 @@ def test_only_the_target_may_read_what_is_its_own(tmp_path: Path, name: str) -> 
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
-def test_the_conductor_gets_the_admin_token_and_its_arguments(tmp_path: Path) -> None:
+def conducting(tmp_path: Path, launchday: str) -> subprocess.Popen[str]:
+    """conduct.sh with this shell script as `launchday`, in a process group of its own."""
     (tmp_path / "token").write_text("secret-of-the-stack\n")
-    (tmp_path / "launchday").write_text('#!/bin/sh\necho "$LAUNCHDAY_TARGET__ADMIN_TOKEN:$1:$2"\n')
+    (tmp_path / "launchday").write_text(f"#!/bin/sh\n{launchday}\n")
     (tmp_path / "launchday").chmod(0o755)
     command = [str(DEPLOY / "conduct.sh"), str(tmp_path / "token"), "run", "launch day"]
     path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
-    done = subprocess.run(
-        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PATH": path, "XDG_STATE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert done.stdout == "secret-of-the-stack:run:launch day\n"
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_conductor_gets_the_admin_token_and_its_arguments(tmp_path: Path, code: int) -> None:
+    line = f'echo "$LAUNCHDAY_TARGET__ADMIN_TOKEN:$1:$2"; exit {code}'
+    with conducting(tmp_path, line) as script:
+        assert script.communicate(timeout=30)[0] == "secret-of-the-stack:run:launch day\n"
+    assert script.returncode == code
+
+
+def test_the_container_of_a_killed_conductor_lives_until_its_janitor_is_done(
+    tmp_path: Path,
+) -> None:
+    lease = "$XDG_STATE_HOME/launchday/leases/lease-1.json"
+    janitor = f"""sh -c 'touch begun; sleep 0.7; touch cleaned' "{lease}" >/dev/null 2>&1 &"""
+    waits = "until [ -e begun ]; do sleep 0.02; done"
+    lines = ("cd $XDG_STATE_HOME", janitor, waits, "kill -9 $$")
+    with conducting(tmp_path, "\n".join(lines)) as script:
+        script.wait(30)
+        assert (tmp_path / "cleaned").exists()
+    assert script.returncode == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_answered_by_launchday_and_its_exit_code_is_kept(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    name = number.name.removeprefix("SIG")
+    undo = f"trap 'sleep 0.2; echo undone; exit {128 + number}' {name}"
+    with conducting(tmp_path, f"{undo}\necho ready\nwhile :; do sleep 0.05; done") as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == "ready\n"
+        os.killpg(script.pid, number)
+        try:
+            assert script.communicate(timeout=30)[0] == "undone\n"
+        finally:
+            script.kill()
+    assert script.returncode == 128 + number
+
+
+def test_signals_reach_the_whole_group_of_the_conductor() -> None:
+    conductor = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text("utf-8"))[
+        "services"
+    ]["launchday"]
+    assert conductor["init"] is True
+    assert conductor["environment"]["TINI_KILL_PROCESS_GROUP"] == "1"
 
 
 class _Service(BaseHTTPRequestHandler):

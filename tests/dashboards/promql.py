@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from launchday.metric_names import ALL, Kind, Metric
 
-_SELECTOR = re.compile(r"\b((?:shed|car|chaos|launchday)_[a-z0-9_]+)(?:\{([^}]*)\})?")
+_SELECTOR = re.compile(r"\b((?:shed|car|chaos|launchday|toxiproxy)_[a-z0-9_]+)(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
 _GROUPING = re.compile(r"\b(?:by|without)\s*\(([^)]*)\)")
 

@@ -120,3 +120,11 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_graphs_are_shaded_while_a_fault_is_in(board: dict[str, Any]) -> None:
+    (faults,) = [a for a in board["annotations"]["list"] if a["name"] == "Faults"]
+    (selector,) = selectors(faults["expr"])
+    assert selector.metric in series()
+    shown = re.findall(r"{{(\w+)}}", faults["titleFormat"] + faults["textFormat"])
+    assert {*shown, faults["tagKeys"]} <= labels_of(selector.metric)

@@ -1,28 +1,25 @@
 """Every query of the dashboard on a real Prometheus, fed from the catalogue."""
 
 import itertools
-import json
 import math
-import shutil
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from launchday.admission import Refusal
 from launchday.metric_names import ALL, CRITICALITIES, Kind, Metric
+from tests.dashboards.prometheus_server import programs, results, serving
 
 SECONDS = 60
 VALUES: dict[str, tuple[str, ...]] = {
     "class": CRITICALITIES,
     "outcome": ("admitted", "rejected", "exempt", "cancelled"),
-    "reason": ("queue_full", "queue_timeout"),
+    "reason": tuple(Refusal),
+    "status": ("503", "429"),
+    "kind": ("stream", "websocket"),
     "route": ("/v1/vehicles/{vin}/state", "/v1/reservations"),
     "method": ("GET",),
     "code": ("200", "404", "503"),
@@ -79,70 +76,31 @@ def open_metrics(start: int) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def answer(url: str, path: str, **parameters: str) -> Any:
-    query = urllib.parse.urlencode(parameters)
-    with urllib.request.urlopen(f"{url}{path}?{query}", timeout=10) as reply:
-        return json.load(reply)
-
-
-def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=2):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    raise AssertionError(f"Prometheus did not become ready: {log.read_text()}")
-
-
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """URL of a Prometheus with a minute of data, and the Unix time of the data's end."""
-    server, tool = shutil.which("prometheus"), shutil.which("promtool")
-    if not server or not tool:
-        pytest.skip("needs prometheus and promtool on PATH (Debian package prometheus)")
+    _, tool = programs()
     folder = tmp_path_factory.mktemp("prometheus")
     # Blocks are cut at even hours; half an hour ago keeps clear of Prometheus' open block too.
     start = int(time.time()) - 1800
     (folder / "data.om").write_text(open_metrics(start), encoding="utf-8")
     create = [tool, "tsdb", "create-blocks-from", "openmetrics", "data.om", "data"]
     subprocess.run(create, cwd=folder, check=True, capture_output=True)
-    (folder / "empty.yml").write_text("{}\n", encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    flags = [
-        "--config.file=empty.yml",
-        "--storage.tsdb.path=data",
-        f"--web.listen-address={address}",
-    ]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([server, *flags], cwd=folder, stdout=output, stderr=output)
-    try:
-        wait_ready(f"http://{address}", process, log)
-        yield f"http://{address}", start + SECONDS - 1
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serving(folder, "{}\n") as url:
+        yield url, start + SECONDS - 1
 
 
 def test_every_query_gives_numbers(prometheus: tuple[str, int], expressions: list[str]) -> None:
     url, end = prometheus
     for expression in expressions:
         query = expression.replace("$__rate_interval", "5s")
-        reply = answer(url, "/api/v1/query", query=query, time=str(end))
-        values = [float(result["value"][1]) for result in reply["data"]["result"]]
+        values = [float(result["value"][1]) for result in results(url, query, time=str(end))]
         assert values, f"no data: {query}"
         assert all(math.isfinite(value) for value in values), f"{values}: {query}"
 
 
 def test_the_scrape_configuration_is_valid() -> None:
-    tool = shutil.which("promtool")
-    if not tool:
-        pytest.skip("needs promtool on PATH (Debian package prometheus)")
+    _, tool = programs()
     root = Path(__file__).resolve().parents[2]
     command = [tool, "check", "config", str(root / "dashboards/prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -136,3 +137,9 @@ def somebody_elses_service() -> Iterator[str]:
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -66,7 +66,9 @@ def toxics(url: str) -> list[object]:
     return [toxic for proxy in proxies.values() for toxic in proxy["toxics"]]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_during_the_fault_undoes_everything(
     tmp_path: Path, toxiproxy: str, number: int
 ) -> None:
@@ -90,12 +92,15 @@ def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, delay_seconds: floa
     process = start(*long_fault(tmp_path))
     time.sleep(delay_seconds)
     output = interrupt(process, signal.SIGINT)
-    assert process.returncode in (130, -signal.SIGINT), output  # the latter: Python was starting
-    if delay_seconds:
+    # While Python itself starts, not a line of ours has run: it ends by the signal, or says so.
+    before_us = process.returncode == -signal.SIGINT or "Fatal Python error: init_" in output
+    assert before_us or process.returncode == 130, output
+    if delay_seconds and not before_us:
         assert "Traceback" not in output
     assert processes_mentioning(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_conductor_leaves_nothing_and_the_record_can_be_judged(
     tmp_path: Path, toxiproxy: str
 ) -> None:

@@ -34,7 +34,8 @@ def test_a_surge_with_a_fault_from_start_to_report(tmp_path: Path) -> None:
     assert record.complete
     assert record.info.ended == "completed"
     assert "version" in (record.info.toxiproxy or "")
-    assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
+    events = [f["event"] for f in record.faults]
+    assert events == ["planned", "applied", "verified", "used", "undone"]
     assert record.faults[2]["effect"] is True
 
     assert_every_arrival_is_accounted_for(record)
@@ -52,6 +53,7 @@ def test_a_surge_with_a_fault_from_start_to_report(tmp_path: Path) -> None:
         assert processes_mentioning(str(path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("TOXIPROXY_SERVER" not in os.environ, reason="no $TOXIPROXY_SERVER")
 def test_a_real_toxiproxy_server_on_the_path_is_used_and_named(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
@@ -65,7 +67,8 @@ def test_a_real_toxiproxy_server_on_the_path_is_used_and_named(tmp_path: Path) -
     assert "version 2." in done.stdout
     (run,) = (tmp_path / "runs").iterdir()
     record = read_record(run)
-    assert [f["event"] for f in record.faults] == ["planned", "applied", "verified", "undone"]
+    events = [f["event"] for f in record.faults]
+    assert events == ["planned", "applied", "verified", "used", "undone"]
     assert record.faults[2]["effect"] is True
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from launchday.load.arrivals import schedule
 from launchday.load.curves import launch_day
 from launchday.record import Record, RunInfo, absorb_samples_line, read_lines
 from tests.e2e.support import ROOT, environment, somebody_elses_service, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -39,6 +39,23 @@ SHORT = [
     "--peak-seconds=3", "--decay-seconds=1", "--tail-seconds=2", "--seed=7",
 ]  # fmt: skip
 EXPECTED = len(list(schedule(CURVE, seed=7)))
+
+
+BROKEN_USER = """
+from locust import task
+from launchday.load import RateCurve
+from launchday.load.locust_user import ArrivalUser, SurgeShape
+class Shape(SurgeShape):
+    def curve(self, options):
+        return RateCurve(((0.0, 5.0), (3.0, 5.0)))
+class Broken(ArrivalUser):
+    def __init__(self, environment):
+        super().__init__(environment)
+        raise KeyError("no token")
+    @task
+    def ask(self):
+        self.client.get("/")
+"""
 
 
 @pytest.fixture
@@ -66,11 +83,6 @@ def locust(
 
     stack.callback(end)
     return process
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def read_samples(directory: Path) -> Record:
@@ -208,6 +220,47 @@ def test_owners_whom_the_target_refuses_are_one_line_and_no_load(
     assert not car_maker.journeys
 
 
+def test_requests_that_fail_are_an_exit_code_as_in_any_locust_test(tmp_path: Path) -> None:
+    scenario = tmp_path / "dead.py"
+    scenario.write_text(BROKEN_USER.replace('raise KeyError("no token")', "pass"))
+    dead = ["--headless", f"--host=http://127.0.0.1:{free_port()}", "--arrivals=even"]
+    for more, code in ([], 1), (["--exit-code-on-error=0"], 0):
+        with ExitStack() as stack:
+            process = locust(stack, tmp_path, *dead, *more, file=str(scenario))
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == code, output
+        assert "15 arrivals: 15 started" in output
+
+
+def test_a_master_that_waits_for_workers_can_be_asked_to_end(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        bind = ["--master", "--expect-workers=2", "--master-bind-port", str(free_port())]
+        process = locust(stack, tmp_path, "--headless", "--host=http://127.0.0.1:9", *bind)
+        assert process.stdout
+        while "Waiting for workers" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 128 + signal.SIGTERM, output
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scenario_whose_users_cannot_be_made_ends_with_the_reason(
+    tmp_path: Path, workers: int
+) -> None:
+    port = str(free_port())
+    ports = ["--master-bind-host=127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    processes = [f"--processes={workers}", *ports] if workers else []
+    scenario = tmp_path / "broken.py"
+    scenario.write_text(BROKEN_USER)
+    with ExitStack() as stack:
+        host = "--host=http://127.0.0.1:9"
+        process = locust(stack, tmp_path, "--headless", host, *processes, file=str(scenario))
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert "a user could not be made: KeyError: 'no token'" in output
+
+
 def test_regions_that_nobody_named_are_one_line_and_no_load(tmp_path: Path) -> None:
     with ExitStack() as stack:
         arguments = ["--headless", "--host", "http://127.0.0.1:9"]
@@ -233,7 +286,7 @@ def test_the_web_ui_starts_it_with_other_parameters_and_stops_it(
         form = {"host": service, "baseline_rps": "20", "multiple": "4"}
         assert client.post("/swarm", data=form).json()["success"]
         wait_for(lambda: requests_so_far(client) > 5)
-        client.get("/stop")
+        assert client.post("/stop").json()["success"]
         wait_for(lambda: state(client) == "stopped")
         again = client.post("/swarm", data={**form, "baseline_rps": "10"}).json()
         assert again["success"]
@@ -261,3 +314,25 @@ def requests_so_far(client: httpx.Client) -> int:
 
 def state(client: httpx.Client) -> str:
     return str(client.get("/stats/requests").json()["state"])
+
+
+@pytest.mark.slow
+def test_a_worker_that_comes_in_the_middle_plays_owners_who_are_signed_in(
+    tmp_path: Path, car_maker: CarMaker
+) -> None:
+    port = str(free_port())
+    long = [*SHORT, "--peak-seconds=12", "--owners=6"]
+    with ExitStack() as stack:
+        common = ["--host", car_maker.url, "--launchday-record", str(tmp_path), *long]
+        bind = ["--master", "--headless", "--expect-workers", "1", "--master-bind-port", port]
+        master = locust(stack, tmp_path, *common, *bind)
+        there = ["--worker", "--master-port", port, "--master-host", "127.0.0.1"]
+        workers = [locust(stack, tmp_path, *there)]
+        wait_for(lambda: read_samples(tmp_path).schedules)
+        workers.append(locust(stack, tmp_path, *there))
+        output, _ = master.communicate(timeout=120)
+        for worker in workers:
+            worker.communicate(timeout=60)
+    assert master.returncode == 0, output
+    assert len(read_samples(tmp_path).schedules) == 2, "it came in time to take part"
+    assert car_maker.signed_in.total() == 6, "nobody had to sign in as part of the load"

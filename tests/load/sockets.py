@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import select
+import os
 import socket
+import struct
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gevent
@@ -63,6 +67,59 @@ def server(*scripts: Script) -> Iterator[str]:
         listener.close()
 
 
+@contextmanager
+def serving(handler: Script) -> Iterator[str]:
+    """Accept connections until the block ends, each handled in a thread of its own."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    threads: list[threading.Thread] = []
+
+    def handle(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            handler(connection)
+
+    def accept() -> None:
+        with suppress(OSError):  # the listener was shut down
+            while True:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threads.append(threading.Thread(target=handle, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in [accepting, *threads]:
+            thread.join(10)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def open_files() -> int:
+    """Descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def in_a_process_of_its_own(code: str, *arguments: str) -> str:
+    """What Python code prints, in a process where warnings are errors."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def read_request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
@@ -90,9 +147,9 @@ def eventually(condition: Callable[[], object], within_seconds: float = 10.0) ->
         gevent.sleep(0.005)
 
 
-def wait_until_readable(http: HttpClient) -> None:
-    """Until the kernel has what the server did to the idle connection."""
-    eventually(lambda: select.select([http._socket.fileno()], [], [], 0)[0])
+def wait_until_noticed(http: HttpClient) -> None:
+    """Until the client knows what the server did to the idle connection."""
+    eventually(lambda: http._connection is not None and http._connection.dead)
 
 
 def client(url: str, timeout_seconds: float = 10.0) -> tuple[HttpClient, Events]:

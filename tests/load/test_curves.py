@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launchday.load.curves import Phase, RateCurve, launch_day
@@ -22,6 +22,7 @@ def curve_of(steps: list[tuple[float, float]]) -> RateCurve:
     return RateCurve(tuple(points))
 
 
+@settings(deadline=None)
 @given(STEPS, st.floats(0.0, 1.0))
 def test_inverse_and_integral_undo_each_other(
     steps: list[tuple[float, float]], share: float
@@ -33,6 +34,25 @@ def test_inverse_and_integral_undo_each_other(
     assert math.isclose(curve.cumulative(t), arrivals, rel_tol=1e-6, abs_tol=1e-6)
 
 
+@settings(deadline=None)
+@given(STEPS, st.lists(st.floats(0.0, 1.0), max_size=20))
+def test_the_inverse_of_many_in_any_order_is_that_of_each(
+    steps: list[tuple[float, float]], shares: list[float]
+) -> None:
+    curve = curve_of(steps)
+    arrivals = [share * curve.total for share in shares]
+    assert list(curve.inverses(arrivals)) == [curve.inverse(each) for each in arrivals]
+
+
+def test_more_arrivals_than_the_curve_holds_have_no_inverse() -> None:
+    curve = RateCurve(((0.0, 1.0), (10.0, 1.0)))
+    times = curve.inverses([10.0, 10.5])
+    assert next(times) == 10.0
+    with pytest.raises(ValueError, match="between 0 and 10"):
+        next(times)
+
+
+@settings(deadline=None)
 @given(STEPS)
 def test_the_integral_never_falls_and_ends_at_the_total(steps: list[tuple[float, float]]) -> None:
     curve = curve_of(steps)

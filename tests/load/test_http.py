@@ -19,7 +19,7 @@ from tests.load.sockets import (
     eventually,
     read_request,
     server,
-    wait_until_readable,
+    wait_until_noticed,
 )
 
 
@@ -90,7 +90,7 @@ def test_a_kept_connection_that_the_server_closed_while_idle_is_replaced(method:
     with server(answering(OK), answering(OK)) as url:
         http, events = client(url)
         assert http.get("/").status_code == 200
-        wait_until_readable(http)
+        wait_until_noticed(http)
         assert http.request(method, "/", data=b"").status_code == 200
         http.close()
     assert [meta["exception"] for meta in events.fired] == [None, None]
@@ -112,7 +112,7 @@ def test_bytes_that_came_while_idle_are_no_answer() -> None:
         http, _ = client(url)
         assert http.get("/").status_code == 200
         sent.set()
-        wait_until_readable(http)
+        wait_until_noticed(http)
         assert http.post("/", data=b"x").status_code == 200
         http.close()
 
@@ -306,6 +306,26 @@ def test_a_204_or_304_has_no_body_and_keeps_the_connection(status: int, framing:
         http.close()
 
 
+def test_a_request_may_be_given_more_time_than_the_client_has() -> None:
+    def slow(connection: socket.socket) -> None:
+        read_request(connection)
+        time.sleep(0.4)
+        connection.sendall(OK)
+
+    with server(slow) as url:
+        http, _ = client(url, timeout_seconds=0.2)
+        assert http.get("/", timeout=30.0).status_code == 200
+        http.close()
+
+
+def test_a_method_is_known_in_any_case() -> None:
+    head_only = b"HTTP/1.1 200 x\r\nContent-Length: 10\r\n\r\n"
+    with server(answering(head_only)) as url:
+        http, _ = client(url)
+        assert http.request("head", "/").status_code == 200
+        http.close()
+
+
 def test_catch_response_decides_what_locust_counts() -> None:
     with server(answering(OK, OK)) as url:
         http, events = client(url)
@@ -317,6 +337,11 @@ def test_catch_response_decides_what_locust_counts() -> None:
         http.close()
     assert str(events.fired[0]["exception"]) == "not what we wanted"
     assert events.fired[1]["exception"] is None
+
+
+def test_the_path_of_a_base_url_must_be_one() -> None:
+    with pytest.raises(ValueError, match="path of base_url"):
+        client("http://127.0.0.1:1/a b")
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", ""])

@@ -71,6 +71,5 @@ def test_without_a_record_nothing_is_noted_and_no_body_need_be_parsed() -> None:
     [(b'{"id":"x"}', {"id": "x"}), (b"[1]", None), (b"no json", None), (b"\xff", None)],
 )
 def test_only_a_json_object_can_promise_an_id(body: bytes, expected: object) -> None:
-    response = Response()
-    response._chunks.append(body)
+    response = Response(200, body)
     assert json_object(response) == expected

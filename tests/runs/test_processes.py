@@ -85,6 +85,15 @@ def test_killing_the_conductor_ends_its_commands(tmp_path: Path, program: str) -
     wait_for(lambda: not alive(pid))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_leash_starts_does_not_end_it(tmp_path: Path, number: int) -> None:
+    with Processes(tmp_path) as processes:
+        child = processes.start("x", [sys.executable, "-c", SLEEPER], env=os.environ)
+        os.kill(child.process.pid, number)
+        assert alive(first_number(child))
+        assert child.running
+
+
 def test_a_command_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         program = "import sys; sys.exit('no such database')"
@@ -137,5 +146,6 @@ def test_a_taken_port_is_refused_with_the_setting_to_change() -> None:
             free_port(port, "the reference backend", "local.target_port")
 
 
-def test_port_0_is_any_free_port() -> None:
-    assert free_port(0, "x", "y") > 0
+def test_port_0_is_a_free_one_that_no_outgoing_connection_is_given() -> None:
+    """In CI one of 37549 was taken by a test beside before it was listened on."""
+    assert free_port(0, "x", "y") < 32768

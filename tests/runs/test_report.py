@@ -70,7 +70,7 @@ def test_a_browser_draws_every_chart_without_an_error(tmp_path: Path) -> None:
     page.write_text(render_comparison("Both", runs).replace("<body>", f"<body>{watched}", 1))
     dom = dump_dom(page, tmp_path)
     assert "SCRIPT ERROR" not in dom.replace(watched, "")
-    assert dom.count("<canvas") == 6
+    assert dom.count("<canvas") == 12
     assert dom.count("Charts need JavaScript") == 0
 
 

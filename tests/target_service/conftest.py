@@ -8,7 +8,7 @@ import pytest
 
 from tests.target_service import processes
 from tests.target_service.postgres import Postgres, throw_away_postgres
-from tests.target_service.processes import FAST, FREE_PORTS, Process
+from tests.target_service.processes import ADMIN_TOKEN, FAST, FREE_PORTS, Process
 
 Start = Callable[..., Process]
 SignIn = Callable[..., dict[str, str]]
@@ -39,6 +39,18 @@ def gateway(start: Start) -> Process:
 @pytest.fixture(scope="module")
 def target(start: Start, gateway: Process) -> Process:
     return start("target_service", TARGET_GATEWAY_URL=gateway.url)
+
+
+@pytest.fixture(scope="module")
+def small(start: Start) -> Process:
+    """A backend that is too small for a flood."""
+    return start(
+        "target_service",
+        TARGET_SLOTS="2",
+        TARGET_SHED_LIMIT="3",
+        TARGET_SERVICE_MEAN_SECONDS="0.05",
+        TARGET_ADMIN_TOKEN=ADMIN_TOKEN,
+    )
 
 
 @pytest.fixture(scope="module")

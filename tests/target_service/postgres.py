@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -15,34 +14,25 @@ from pathlib import Path
 
 import pytest
 
-MAX_CONNECTIONS = 40
-NOBODY = 65534
+from launchday.errors import PreflightError
+from launchday.runs.local_database import as_nobody, programs
+from tests.ports import free_port
+
+MAX_CONNECTIONS = 100
 DEADLINE_SECONDS = 60
-
-
-def _programs() -> Path:
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    found = shutil.which("initdb")
-    for folder in [*folders, *([Path(found).resolve().parent] if found else [])]:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    pytest.skip("no PostgreSQL server programs on this machine")
 
 
 class Postgres:
     """A throw-away cluster; a user that is not root runs it, as PostgreSQL demands."""
 
     def __init__(self, folder: Path) -> None:
-        self._programs = _programs()
         self._folder = folder
-        self._prefix: list[str] = []
-        if os.geteuid() == 0:
-            if not shutil.which("setpriv"):
-                pytest.skip("PostgreSQL does not run as root and there is no setpriv")
-            self._prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-            os.chown(folder, NOBODY, NOBODY)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        try:
+            self._programs, self._prefix = programs(), as_nobody(folder)
+        except PreflightError as error:
+            # A developer's machine need not have PostgreSQL.
+            pytest.skip(str(error))
+        self.port = free_port()
         self.url = self.url_by(self.port)
         self._run("initdb", "-U", "car", "-A", "trust", "--no-sync", "-D", f"{folder}/data")
         self._server: subprocess.Popen[bytes]
@@ -108,10 +98,24 @@ class Postgres:
         """Stop all of its processes where they are, then let them go on."""
         try:
             self._server.send_signal(signal.SIGSTOP)  # first: then it starts no others meanwhile
+            while not self._is_stopped(self._server.pid):
+                time.sleep(0.001)
             self._signal_all(signal.SIGSTOP)
+            while not all(map(self._is_stopped, self._processes())):
+                self._signal_all(signal.SIGSTOP)
+                time.sleep(0.001)
             yield
         finally:
             self._signal_all(signal.SIGCONT)
+
+    @staticmethod
+    def _is_stopped(process: int) -> bool:
+        """Whether the signal has arrived: until then a service may still start another one."""
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return True  # it has ended
+        return stat.rpartition(")")[2].split()[0] in "TZX"
 
     def _signal_all(self, number: int) -> None:
         for process in self._processes():

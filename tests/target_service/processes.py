@@ -15,12 +15,18 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from target_service.database.fleet import email_of, password_of
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"ready on http://127\.0\.0\.1:(\d+), metrics on port (\d+)")
 DEADLINE_SECONDS = 30
 FREE_PORTS = {f"{p}_{n}": "0" for p in ("TARGET", "GATEWAY") for n in ("PORT", "METRICS_PORT")}
-FAST = {"TARGET_SERVICE_MEAN_SECONDS": "0.001", "TARGET_FLEET_SIZE": "20"}
+FAST = {
+    "TARGET_SERVICE_MEAN_SECONDS": "0.001",
+    "TARGET_FLEET_SIZE": "20",
+    # The control group of the tests holds whatever else runs here.
+    "TARGET_SHED_CGROUP": "off",
+}
 ADMIN_TOKEN = "an-admin-token-of-the-tests"
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -38,9 +44,14 @@ class Process:
         self.log = log
         self.fleet_seed = int(settings.get("TARGET_FLEET_SEED", "1"))
         self.region = settings.get("TARGET_REGION", "us")
+        # Not the system's choice: while a service is down between two starts, a test beside may be
+        # given its port, and gets its clients.
+        ports = {k: str(free_port()) for k, v in settings.items() if k in FREE_PORTS and v == "0"}
         with log.open("w") as stderr:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", module], env=environment(**settings), stderr=stderr
+                [sys.executable, "-m", module],
+                env=environment(**{**settings, **ports}),
+                stderr=stderr,
             )
         self.port, self.metrics_port = self._await_ready()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -257,7 +257,7 @@ def test_after_the_installation_the_car_has_the_new_version(alone: Any, database
 
 @pytest.mark.parametrize("starts_at", [
     "2020-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "tomorrow",
-    datetime.now().isoformat(),
+    pytest.param(datetime.now().isoformat(), id="now, without an offset"),
 ])  # fmt: skip
 @pytest.mark.parametrize("path", [f"{CAR}/software", APPOINTMENTS])
 def test_a_time_that_is_not_soon_or_has_no_offset_is_refused(

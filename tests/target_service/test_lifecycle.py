@@ -24,16 +24,11 @@ from target_service.lifecycle import (
     State,
     wait_for_dependency,
 )
+from tests.ports import free_port
 from tests.target_service.processes import environment
 
 TINY = "tests.target_service.tiny_service"
 READY_LINE = "tiny ready on"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until_down(url: str) -> None:

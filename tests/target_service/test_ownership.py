@@ -93,6 +93,7 @@ def bodies(vin: str) -> dict[str, Any]:
         "telemetry": telemetry(vin),
         "announce_maintenance": {"starts_at": TOMORROW, "ends_at": TOMORROW, "sentence": "x"},
         "change_maintenance": {"id": "x", "ends_at": TOMORROW},
+        "change_shed": {"limit": 1},
     }
 
 

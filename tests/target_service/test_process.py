@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.target_service.processes import FREE_PORTS, environment
 
 STATE = "/v1/vehicles/LAUNCHDAY00000000/state"
@@ -74,12 +75,6 @@ def test_a_taken_port_is_refused_in_one_line(
         f"cannot listen on 127.0.0.1:{port} (Address already in use): "
         f"change {prefix}_{which.removesuffix('PORT')}HOST or {prefix}_{which}"
     ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_while_its_database_is_away_it_answers_and_says_so_and_stops_when_told_to(

@@ -37,7 +37,7 @@ def test_the_defaults_have_a_capacity_of_400_rps_and_a_limit_of_30() -> None:
         ("TARGET_SLOTS", "0", "greater than or equal to 1"),
         ("TARGET_SLOTS", "many", "valid integer"),
         ("TARGET_PORT", "99999", "65535"),
-        ("TARGET_SHEDDING", "maybe", "'on' or 'off'"),
+        ("TARGET_SHEDDING", "maybe", "'on', 'observe' or 'off'"),
         ("TARGET_SERVICE_MEAN_SECONDS", "nan", "finite number"),
         ("TARGET_SERVICE_CV", "-1", "greater than or equal to 0"),
         ("TARGET_DATABASE_POOL", "1", "greater than or equal to 2"),
@@ -51,7 +51,15 @@ def test_the_defaults_have_a_capacity_of_400_rps_and_a_limit_of_30() -> None:
         ("TARGET_DATABASE_URL", "sqlite:///", "must name a file"),
         ("TARGET_DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         ("TARGET_DATABASE_URL", "postgresql://", "postgresql://USER@HOST/NAME"),
-        ("TARGET_SHED_ALGORITHM", "magic", "'fixed'"),
+        (
+            "TARGET_SHED_ALGORITHM",
+            "magic",
+            "'fixed', 'aimd', 'vegas', 'gradient2' or 'elastic'",
+        ),
+        ("TARGET_SHED_CGROUP", "some", "'on' or 'off'"),
+        ("TARGET_CLIENT_SHARE", "1.5", "less than or equal to 1"),
+        ("TARGET_CLIENT_SHARE", "-0.1", "greater than or equal to 0"),
+        ("TARGET_CLIENT_SHARE", "nan", "finite number"),
         ("TARGET_REGION", "mars", "'us', 'eu' or 'cn'"),
         ("TARGET_PROFILE", "lazy", "'io_bound', 'cpu_bound' or 'bimodal'"),
         ("TARGET_CPU_SECONDS_BY_ROUTE", '{"nothing": 1}', "no route nothing; there are: sign_in,"),
@@ -81,6 +89,14 @@ def test_patience_must_be_shorter_than_the_time_limit(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TARGET_GATEWAY_PATIENCE_SECONDS", "10")
     with pytest.raises(SettingsError, match="must be less than TARGET_COMMAND_TIME_LIMIT_SECONDS"):
         read(TargetSettings)
+
+
+def test_a_shared_limit_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARGET_SHED_SHARED", "/dev/shm/limit")
+    with pytest.raises(SettingsError, match="TARGET_SHED_SHARED needs TARGET_SHED_LIMIT"):
+        read(TargetSettings)
+    monkeypatch.setenv("TARGET_SHED_LIMIT", "40")
+    assert read(TargetSettings).effective_shed_limit == 40
 
 
 def test_a_maintenance_window_needs_both_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from target_service.lifecycle import Lifecycle
 from target_service.pages import main_of, page_of
 from target_service.status import FEATURES, StatusBoard
 from target_service.streams import Streams
+from tests.ports import free_port
 from tests.target_service.postgres import Postgres
 from tests.target_service.processes import ADMIN, ADMIN_TOKEN, FREE_PORTS, Process, environment
 from tests.target_service.sse import listen
@@ -157,8 +158,7 @@ def test_the_page_says_it_by_words_and_loads_nothing_from_elsewhere(target: Proc
 def test_a_failure_and_its_end_reach_the_page_without_reload(
     start: Any, sign_in: Any, eventually: Any
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     target = start("target_service", TARGET_GATEWAY_URL=f"http://127.0.0.1:{port}")
     with listen(target, "/status/events") as events:
         assert next(events).data["status"] == "operational"

@@ -1,4 +1,4 @@
-"""Requests that are never refused: health, status, metrics, and what a browser asks first."""
+"""Requests that are never refused: health, status, metrics, admin, and CORS preflight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Iterable
 
 from launchday.admission.asgi import Scope
 
-EXEMPT_PATHS = ("/healthz", "/readyz", "/status", "/metrics")
+# The last two are those of `AdminAPI`.
+EXEMPT_PATHS = (
+    "/healthz",
+    "/readyz",
+    "/status",
+    "/metrics",
+    "/debug/shed",
+    "/admin/maintenance",
+)
 
 
 class Exemptions:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from launchday.admission.asgi import ASGIApp, Receive, Scope, Send
 from launchday.admission.exempt import EXEMPT_PATHS, Exemptions
 from launchday.admission.maintenance import Maintenance, MaintenanceWindow, iso_8601
-from launchday.admission.middleware import DEFAULT_CRITICALITY
 from launchday.admission.refusal_reply import Rendered, render, reply
 
+DEFAULT_CRITICALITY = "critical"
 PROBLEM_TYPE = "urn:launchday:problem:maintenance"
 # A day-long window has 86 400 different answers, but few of them in any one minute.
 MOST_RENDERED = 1024
@@ -48,6 +48,16 @@ class MaintenanceMiddleware:
         self._exemptions = Exemptions(exempt_paths)
         self._on_refused = on_refused
         self._answers = _Answers()
+
+    @property
+    def transparent_to_refusals(self) -> bool:
+        """Whether a server may refuse requests for the shedder before they come here.
+
+        Only while the doors are open: what is told else is when they open. See
+        `launchday.admission.uvicorn`.
+        """
+        maintenance = self.maintenance
+        return not maintenance.windows or maintenance.closed_by(maintenance.clock()) is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._exemptions.covers(scope):

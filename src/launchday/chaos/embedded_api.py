@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 
@@ -9,13 +10,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from launchday.chaos.registry import Refusal, Registry
+from launchday.chaos.bodies import Refusal
+from launchday.chaos.embedded_metrics import exposition
+from launchday.chaos.registry import Registry
 
 # Nobody should mistake it for the real server, and clients still read 2.12.0.
 VERSION = "2.12.0-launchday"
-LONGEST_BODY_BYTES = 1024 * 1024
+# Decoding stops the relay: for some tens of milliseconds at this length.
+LONGEST_BODY_BYTES = 4 * 1024 * 1024
+_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS")
 
 Answer = Callable[[Registry, Request], Awaitable[Response]]
 
@@ -23,16 +28,23 @@ Answer = Callable[[Registry, Request], Awaitable[Response]]
 def api(registry: Registry) -> ASGIApp:
     """The whole API over one registry. It has no authentication: bind it to loopback."""
 
+    numbers = itertools.count(1)
+
     def route(path: str, **answers: Answer) -> Route:
         async def endpoint(request: Request) -> Response:
             answer = answers.get(request.method)
-            return await answer(registry, request) if answer else Response(status_code=405)
+            if answer is None:
+                return Response(status_code=405)
+            response = await _answered(answer, registry, request)
+            response.headers["x-toxiproxy-request-id"] = f"{next(numbers):020}"
+            return response
 
-        return Route(path, endpoint, methods=["GET", "POST", "PATCH", "DELETE", "PUT"])
+        return Route(path, endpoint, methods=_METHODS)
 
     app = Starlette(
         routes=[
             route("/version", GET=_version),
+            route("/metrics", **dict.fromkeys(_METHODS, _metrics)),
             route("/proxies", GET=_proxies, POST=_create),
             route("/populate", POST=_populate),
             route("/reset", POST=_reset),
@@ -46,31 +58,28 @@ def api(registry: Registry) -> ASGIApp:
                 DELETE=_remove_toxic,
             ),
         ],
-        exception_handlers={Refusal: _refused, 404: _unknown_path, 405: _wrong_method},
+        exception_handlers={404: _unknown_path, 405: _wrong_method},
     )
     app.router.redirect_slashes = False
-    return _NoBrowsers(app)
+    return app
 
 
-class _NoBrowsers:
-    """A web page must not reach the API of somebody's machine: browsers get 403."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if Request(scope).headers.get("user-agent", "").startswith("Mozilla/"):
-            refused = PlainTextResponse("User agent not allowed\n", 403)
-            await refused(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+async def _answered(answer: Answer, registry: Registry, request: Request) -> Response:
+    # A web page must not reach the API of somebody's machine.
+    if request.headers.get("user-agent", "").startswith("Mozilla/"):
+        return PlainTextResponse("User agent not allowed\n", 403)
+    try:
+        return await answer(registry, request)
+    except Refusal as refusal:
+        return _refused(refusal)
 
 
 async def _version(registry: Registry, request: Request) -> Response:
     return _json({"version": VERSION})
+
+
+async def _metrics(registry: Registry, request: Request) -> Response:
+    return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _proxies(registry: Registry, request: Request) -> Response:
@@ -106,7 +115,8 @@ async def _delete(registry: Registry, request: Request) -> Response:
 
 
 async def _toxics(registry: Registry, request: Request) -> Response:
-    return _json(registry.proxy(request.path_params["proxy"]).describe()["toxics"])
+    proxy = registry.proxy(request.path_params["proxy"])
+    return _json([toxic.describe() for toxic in proxy.listed_toxics()])
 
 
 async def _add_toxic(registry: Registry, request: Request) -> Response:
@@ -131,12 +141,12 @@ async def _remove_toxic(registry: Registry, request: Request) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_BODY_BYTES:
             raise Refusal(400, "bad request body: too long")
-    return body
+    return bytes(body)
 
 
 def _json(values: object, status: int = 200) -> Response:
@@ -144,13 +154,12 @@ def _json(values: object, status: int = 200) -> Response:
     return Response(text, status, media_type="application/json")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    values: dict[str, object] = {"error": error.words, "status": error.status}
-    if error.extra is not None:
-        return _json(values | dict(error.extra), error.status)
+def _refused(refusal: Refusal) -> Response:
+    values: dict[str, object] = {"error": refusal.words, "status": refusal.status}
+    if refusal.extra is not None:
+        return _json(values | dict(refusal.extra), refusal.status)
     # The real server's errors are JSON that calls itself text.
-    return PlainTextResponse(json.dumps(values, separators=(",", ":")) + "\n", error.status)
+    return PlainTextResponse(json.dumps(values, separators=(",", ":")) + "\n", refusal.status)
 
 
 async def _unknown_path(request: Request, error: Exception) -> Response:

@@ -12,99 +12,124 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from launchday.chaos.faults import (
+    ATTRIBUTES,
+    LONGEST_LATENCY_MS,
+    Fault,
+    Flapping,
+    bandwidth,
+    checked_name,
+    down,
+    latency,
+    limit_data,
+    reset_peer,
+    slicer,
+    slow_close,
+    timeout,
+)
+from launchday.chaos.hypothesis import Abort, Hypothesis
 from launchday.errors import PreflightError
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]+")
-LONGEST_LATENCY_MS = 3_600_000
-STREAMS = ("downstream", "upstream")
-# `down` is no toxic of Toxiproxy: the proxy of the link is disabled.
-ATTRIBUTES = {"latency": ("latency", "jitter"), "timeout": ("timeout",), "down": ()}
+# The files in chaos/ import all that they need from here.
+__all__ = [
+    "ATTRIBUTES",
+    "LONGEST_LATENCY_MS",
+    "Experiment",
+    "Fault",
+    "Flapping",
+    "bandwidth",
+    "checked_name",
+    "down",
+    "latency",
+    "limit_data",
+    "load_experiment",
+    "reset_peer",
+    "slicer",
+    "slow_close",
+    "timeout",
+]
 
-
-def checked_name(argument: str, value: str) -> str:
-    """Return `value` when Toxiproxy can address it in a URL, else raise ValueError."""
-    if not isinstance(value, str) or not NAME_PATTERN.fullmatch(value):
-        raise ValueError(f"{argument} must consist of letters, digits, _ . -, got {value!r}")
-    return value
+PROBES = ("http", "tls", "postgres", "tcp")
+WHOLE_SECONDS = 1.0
+"""So long at least a fault that grows must stay in its full size: only that is probed."""
+_USUAL_ABORT = Abort()
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One injected failure on one link.
+class Experiment:
+    """Faults in one window of a run, and what must hold before, during and after them.
 
-    `toxic` is `latency`, `timeout` or `down`; `attributes` are those of Toxiproxy, in ms.
-    `stream` is `downstream` (answers, the default) or `upstream` (requests).
-    `toxicity` is the share of connections that are hit, 0 to 1; each connection draws once.
-    Raises ValueError that names the argument and the value.
+    The window starts `after_seconds` into `phase` (default `peak`; None: after the start of the
+    schedule) and lasts `duration_seconds`; each fault has its times in it, and faults that start
+    together start in order, one right after the other. `breaks` are beginnings of the names of
+    endpoints that must fail meanwhile (default none): during the faults, and as long as recovery
+    may take, the verdict looks at all others only.
+
+    `probe` is the protocol in which the effect probe speaks through each link: `http` (default;
+    it asks for `probe_path`, default `/healthz`), `tls` (the same in TLS, the certificate not
+    verified; what speaks another protocol in TLS can be probed for its handshake), `postgres`, or
+    `tcp` for servers that speak first; or a mapping from links to one of these.
+
+    `hypothesis` (default None: the rules of the run alone) is what must hold; `abort` (default: see
+    `Abort`; None: never) ends the experiment. Raises ValueError that names the argument.
     """
 
-    link: str
-    toxic: str
-    attributes: Mapping[str, int]
-    stream: str = "downstream"
-    toxicity: float = 1.0
+    title: str
+    description: str
+    faults: tuple[Fault, ...]
+    after_seconds: float
+    duration_seconds: float
+    phase: str | None = "peak"
+    probe_path: str = "/healthz"
+    breaks: tuple[str, ...] = ()
+    hypothesis: Hypothesis | None = None
+    abort: Abort | None = _USUAL_ABORT
+    probe: str | Mapping[str, str] = "http"
 
     def __post_init__(self) -> None:
-        checked_name("link", self.link)
-        if self.toxic not in ATTRIBUTES:
-            raise ValueError(f"toxic must be one of {', '.join(ATTRIBUTES)}, got {self.toxic!r}")
-        if set(self.attributes) != set(ATTRIBUTES[self.toxic]):
-            wanted = ", ".join(ATTRIBUTES[self.toxic]) or "nothing"
-            raise ValueError(f"attributes of {self.toxic} must be {wanted}, got {self.attributes}")
-        for name, value in self.attributes.items():
-            _check_ms(f"{name}_ms", value)
-        if self.jitter_ms > self.attributes.get("latency", 0):
-            raise ValueError(f"jitter_ms must be 0 to latency_ms, got {self.jitter_ms!r}")
-        if self.stream not in STREAMS:
-            raise ValueError(f"stream must be downstream or upstream, got {self.stream!r}")
-        if not 0 <= self.toxicity <= 1:
-            raise ValueError(f"toxicity must be 0 to 1, got {self.toxicity!r}")
+        if not self.title.strip():
+            raise ValueError(f"title must say what is tried, got {self.title!r}")
+        _check_faults(self.faults)
+        _check_window(self.after_seconds, self.duration_seconds, self.phase)
+        _check_breaks(self.breaks)
+        _check_probe(self)
+        for fault in self.faults:
+            _check_in_window(fault, self.duration_seconds)
+        _check_together(self)
 
     @property
-    def jitter_ms(self) -> int:
-        """How far a latency strays to both sides; 0 for faults of another kind."""
-        return self.attributes.get("jitter", 0)
+    def links(self) -> tuple[str, ...]:
+        """The links that the faults touch, each once, in order."""
+        return tuple(dict.fromkeys(fault.link for fault in self.faults))
 
-    @property
-    def words(self) -> str:
-        """The fault as a person would say it, for reports: `latency 400 ms ± 100 downstream`."""
-        if self.toxic == "down":
-            return "down"
-        value = f"{self.toxic} {self.attributes[self.toxic]} ms"
-        jitter = f" ± {self.jitter_ms}" if self.jitter_ms else ""
-        share = f" on {self.toxicity:.0%} of connections" if self.toxicity < 1 else ""
-        return f"{value}{jitter} {self.stream}{share}"
+    def probe_of(self, link: str) -> str:
+        """The protocol of the effect probe through `link`."""
+        return self.probe if isinstance(self.probe, str) else self.probe.get(link, "http")
 
 
-def _check_ms(argument: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{argument} must be a whole number, got {value!r}")
-    if not 0 <= value <= LONGEST_LATENCY_MS:
-        raise ValueError(f"{argument} must be 0 to {LONGEST_LATENCY_MS}, got {value!r}")
+def _check_window(after_seconds: float, duration_seconds: float, phase: str | None) -> None:
+    if not (math.isfinite(after_seconds) and after_seconds >= 0):
+        raise ValueError(f"after_seconds must be 0 or more, got {after_seconds!r}")
+    if not (math.isfinite(duration_seconds) and duration_seconds > 0):
+        raise ValueError(f"duration_seconds must be positive, got {duration_seconds!r}")
+    if phase is not None:
+        checked_name("phase", phase)
 
 
-def latency(
-    link: str,
-    *,
-    latency_ms: int,
-    jitter_ms: int = 0,
-    stream: str = "downstream",
-    toxicity: float = 1.0,
-) -> Fault:
-    """Every chunk arrives `latency_ms` ± `jitter_ms` later; once per round trip and stream."""
-    return Fault(link, "latency", {"latency": latency_ms, "jitter": jitter_ms}, stream, toxicity)
-
-
-def timeout(
-    link: str, *, timeout_ms: int = 0, stream: str = "downstream", toxicity: float = 1.0
-) -> Fault:
-    """No data passes; the connection closes after `timeout_ms` of silence, 0 (default) = never."""
-    return Fault(link, "timeout", {"timeout": timeout_ms}, stream, toxicity)
-
-
-def down(link: str) -> Fault:
-    """Nobody listens: new connections are refused, live ones are closed."""
-    return Fault(link, "down", {})
+def _check_probe(experiment: Experiment) -> None:
+    if not re.fullmatch(r"/[!-~]*", experiment.probe_path):
+        raise ValueError(
+            f"probe_path must start with / and be ASCII, got {experiment.probe_path!r}"
+        )
+    probe = experiment.probe
+    for link in () if isinstance(probe, str) else probe:
+        if link not in experiment.links:
+            raise ValueError(f"probe must be about links of the faults, got {link!r}")
+    for link in experiment.links:
+        if experiment.probe_of(link) not in PROBES:
+            raise ValueError(
+                f"probe must be one of {', '.join(PROBES)}, got {experiment.probe_of(link)!r}"
+            )
 
 
 def _check_faults(faults: object) -> None:
@@ -116,42 +141,61 @@ def _check_faults(faults: object) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """Faults that start in one phase of a scenario, in order, one right after the other.
+def _check_breaks(breaks: object) -> None:
+    # `breaks=("eu ")` is what everybody writes once; every name begins with "".
+    whole = isinstance(breaks, tuple) and all(isinstance(b, str) and b.strip() for b in breaks)
+    if not whole:
+        raise ValueError(f"breaks must be a tuple of names, like ('eu ',), got {breaks!r}")
 
-    `after_seconds` is counted from the start of `phase` (default `peak`); `duration_seconds` is
-    how long the faults last. `breaks` are beginnings of the names of endpoints that must fail
-    meanwhile (default none): during the faults, and as long as recovery may take, the verdict
-    looks at all others only. `probe_path` (default `/healthz`) is what
-    the effect probe asks for through each link. Raises ValueError that names the argument.
-    """
 
-    title: str
-    description: str
-    faults: tuple[Fault, ...]
-    after_seconds: float
-    duration_seconds: float
-    phase: str = "peak"
-    probe_path: str = "/healthz"
-    breaks: tuple[str, ...] = ()
+def _check_in_window(fault: Fault, window_seconds: float) -> None:
+    if fault.start_seconds >= window_seconds:
+        raise ValueError(
+            f"start_seconds of {fault.words!r} must be less than the {window_seconds:g} s that the "
+            f"experiment lasts, got {fault.start_seconds!r}"
+        )
+    end = fault.ends_seconds(window_seconds)
+    if end > window_seconds:
+        raise ValueError(
+            f"{fault.words!r} must end within the {window_seconds:g} s that the experiment lasts, "
+            f"got start_seconds + duration_seconds = {end:g}"
+        )
+    longest = end - fault.start_seconds - WHOLE_SECONDS
+    if fault.ramp_seconds > max(0.0, longest):
+        raise ValueError(
+            f"ramp_seconds of {fault.words!r} must be at least {WHOLE_SECONDS:g} s less than the "
+            f"{end - fault.start_seconds:g} s that the fault lasts, so that it is seen in its full "
+            f"size, got {fault.ramp_seconds!r}"
+        )
 
-    def __post_init__(self) -> None:
-        if not self.title.strip():
-            raise ValueError(f"title must say what is tried, got {self.title!r}")
-        _check_faults(self.faults)
-        if not (math.isfinite(self.after_seconds) and self.after_seconds >= 0):
-            raise ValueError(f"after_seconds must be 0 or more, got {self.after_seconds!r}")
-        if not (math.isfinite(self.duration_seconds) and self.duration_seconds > 0):
-            raise ValueError(f"duration_seconds must be positive, got {self.duration_seconds!r}")
-        checked_name("phase", self.phase)
-        if not re.fullmatch(r"/[!-~]*", self.probe_path):
-            raise ValueError(f"probe_path must start with / and be ASCII, got {self.probe_path!r}")
 
-    @property
-    def links(self) -> tuple[str, ...]:
-        """The links that the faults touch, each once, in order."""
-        return tuple(dict.fromkeys(fault.link for fault in self.faults))
+def _check_together(experiment: Experiment) -> None:
+    """Refuse faults that could not be told apart, undone or verified beside each other."""
+    order = sorted(experiment.faults, key=lambda fault: fault.start_seconds)
+    for number, first in enumerate(order):
+        end = first.ends_seconds(experiment.duration_seconds)
+        for second in order[number + 1 :]:
+            if second.link == first.link and second.start_seconds < end:
+                _check_pair(first, second)
+
+
+def _check_pair(first: Fault, second: Fault) -> None:
+    where = f"on {first.link}"
+    if first.words == second.words:
+        raise ValueError(
+            f"faults must not overlap under the same name: {first.words!r} {where} is there twice; "
+            "give each a name of its own, or one after the other"
+        )
+    if first.toxic == "down":
+        raise ValueError(
+            f"faults must not start {where} while it is down: nothing would show the effect of "
+            f"{second.words!r}"
+        )
+    if second.start_seconds < first.start_seconds + first.ramp_seconds:
+        raise ValueError(
+            f"faults must not start {where} while {first.words!r} grows: {second.words!r} would "
+            "vouch for it"
+        )
 
 
 def load_experiment(name: str, directory: Path) -> Experiment:
@@ -193,5 +237,5 @@ def _line_of(error: BaseException, path: Path) -> int:
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
     return (lines[-1] if lines else None) or 1

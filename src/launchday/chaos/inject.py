@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from launchday.chaos.experiment import Experiment, Fault, checked_name
-from launchday.chaos.lease import Lease, Undo, held, undo_all
-from launchday.chaos.probe import EffectProbe, probe_address
+from launchday.chaos.experiment import Experiment
+from launchday.chaos.faults import checked_name
+from launchday.chaos.injection import AppliedFault, Injection, Record
+from launchday.chaos.lease import LEASE_SECONDS, held, undo_all
+from launchday.chaos.lease_file import DOUBT_SECONDS, OUR_PREFIX, found
 from launchday.chaos.toxiproxy import ProxyState, Snapshot, Toxiproxy
 from launchday.errors import PreflightError, ToxiproxyError
 
+__all__ = ["AppliedFault", "Injection", "ResidualFaultError", "injected", "preflight"]
+
 UNDO_SECONDS = 10.0
 RETRY_SECONDS = 0.25
-
-Record = Callable[[dict[str, object]], None]
+_PUMP_SECONDS = 0.02
 
 
 class ResidualFaultError(ToxiproxyError):
     """A fault could not be undone, or nobody can say whether it was."""
 
     exit_code = 5
-
-
-@dataclass
-class AppliedFault:
-    """One fault of a running injection.
-
-    `toxic` is the name of the toxic, None for a link that is down. `before_seconds` and
-    `during_seconds` are what the effect probe saw; None means that there was no answer at all.
-    """
-
-    fault: Fault
-    toxic: str | None
-    before_seconds: float | None = None
-    during_seconds: float | None = None
-    effect: bool = False
-
-    @property
-    def undo(self) -> Undo:
-        """How to take this fault back."""
-        return Undo(self.fault.link, self.toxic, self.fault.words)
-
-
-@dataclass
-class Injection:
-    """What runs inside the `with`; `effective` is False when some fault showed no effect."""
-
-    experiment: Experiment
-    run_id: str
-    faults: list[AppliedFault] = field(default_factory=list)
-
-    @property
-    def effective(self) -> bool:
-        """Whether the probe saw every fault."""
-        return all(applied.effect for applied in self.faults)
 
 
 def preflight(toxiproxy: Toxiproxy, experiment: Experiment) -> Snapshot:
@@ -79,15 +46,19 @@ def preflight(toxiproxy: Toxiproxy, experiment: Experiment) -> Snapshot:
 
 
 def _refuse_leftovers(url: str, proxy: ProxyState) -> None:
+    command = f"launchday chaos clear --toxiproxy {url} --link {proxy.name}"
     for toxic in proxy.toxics:
+        # What does not bear our name is cleared only for somebody who says so.
+        whole = command if toxic.name.startswith(OUR_PREFIX) else f"{command} --all"
         raise PreflightError(
-            f"link {proxy.name!r} still has the toxic {toxic.name!r}; remove it with: "
-            f"curl -X DELETE {url}/proxies/{proxy.name}/toxics/{toxic.name}"
+            f"link {proxy.name!r} still has the toxic {toxic.name!r}; if no other run uses it, "
+            f"remove it with: {whole}"
         )
     if not proxy.enabled:
+        ours = any(lease.disables(proxy.name) for lease in found(url))
         raise PreflightError(
-            f"link {proxy.name!r} is disabled; enable it with: "
-            f"curl -X POST -d '{{\"enabled\":true}}' {url}/proxies/{proxy.name}"
+            f"link {proxy.name!r} is disabled; if no other run uses it, enable it with: "
+            f"{command}{'' if ours else ' --all'}"
         )
 
 
@@ -100,125 +71,87 @@ def injected(
     run_id: str,
     log: Path | None = None,
     owned: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
+    wait: Callable[[float], None] = time.sleep,
+    settle: bool = True,
 ) -> Iterator[Injection]:
-    """Apply the faults of `experiment`, one after the other, and undo them on leaving.
+    """Apply the faults of `experiment` that are due at 0, and undo all of them on leaving.
 
-    Each fault is probed without it, applied, read back and probed with it before the next one
-    starts, so that none vouches for another on the same link.
+    Yields when these were seen to matter, or not to; `advance` of what it yields does the rest of
+    the timetable and must be called until the window is over. Each fault is probed without it,
+    applied, read back and probed with it before the next one on the same link starts, so that
+    none vouches for another.
 
-    `record` gets one dict per event: `applied` and `verified` (read back, and probed: `effect`,
-    `before_seconds`, `during_seconds`) for each fault, then `undone` (verified against the state
-    before) or `residual` (with `reasons`). Toxics are named `launchday-<run_id>-<n>`. A janitor
-    process undoes everything when this process is killed, and notes it in the file `log`.
+    `record` gets one dict per event: `applied`, `updated` (a ramp), `verified` (read back, and
+    probed: `effect`, `before_seconds`, `during_seconds`, `affected_share`, `reason`) and `undone`
+    (verified against the state before) or `residual` (with `reasons`). Toxics are named
+    `launchday-<run_id>-<n>`. A janitor process undoes everything when this process is killed, or
+    does not call `advance` for `lease_seconds` (default 10), and notes it in the file `log`; also
+    when the Toxiproxy gave no answer to the request for a fault, which may arrive later.
     `owned` (default False): the Toxiproxy is a child of this process and ends with it, and so do
-    the faults; the janitor then has nothing to undo.
+    the faults; the janitor then has nothing to undo. `wait` sleeps while a probe is under way.
+    With `settle=False` it yields at once, having applied nothing: `advance` does all of it, and
+    may begin with negative seconds, so that links are probed ahead.
 
     Raises PreflightError (see `preflight`; nothing was injected), ToxiproxyError (a fault could
-    not be applied; the others are undone), ResidualFaultError (something was left behind).
+    not be applied; the others are undone), ResidualFaultError (something was left behind),
+    ValueError (a wrong `run_id` or `lease_seconds`).
     """
     checked_name("run_id", run_id)
     snapshot = preflight(toxiproxy, experiment)
-    injection = Injection(experiment, run_id, _named(experiment, run_id))
+    injection = Injection(toxiproxy, experiment, record, run_id, snapshot)
     undos = [applied.undo for applied in injection.faults]
-    with held(toxiproxy.url, undos, log=log, owned=owned) as lease:
+    with held(
+        toxiproxy.url,
+        undos,
+        log=log,
+        owned=owned,
+        experiment=experiment.title,
+        lease_seconds=lease_seconds,
+    ) as lease:
+        injection.lease = lease
         try:
-            for applied in injection.faults:
-                probe = _probe(toxiproxy, injection, applied, snapshot)
-                _apply(toxiproxy, applied)
-                record(_event("applied", injection, applied))
-                _verify(toxiproxy, applied, probe)
-                record(_event("verified", injection, applied, **_seen(applied)))
+            if settle:
+                _begin(injection, wait)
             yield injection
+            _finish(injection, wait)
         finally:
-            _undo(toxiproxy, injection, snapshot, lease, record)
+            _undo(toxiproxy, injection, snapshot, record)
 
 
-def _named(experiment: Experiment, run_id: str) -> list[AppliedFault]:
-    return [
-        AppliedFault(fault, None if fault.toxic == "down" else f"launchday-{run_id}-{number}")
-        for number, fault in enumerate(experiment.faults, start=1)
-    ]
+def _begin(injection: Injection, wait: Callable[[float], None]) -> None:
+    injection.advance(0.0)
+    while not injection.is_settled(0.0):
+        wait(_PUMP_SECONDS)
+        injection.advance(0.0)
 
 
-def _probe(
-    toxiproxy: Toxiproxy, injection: Injection, applied: AppliedFault, snapshot: Snapshot
-) -> EffectProbe:
-    address = probe_address(toxiproxy.url, snapshot[applied.fault.link].listen)
-    probe = EffectProbe(applied.fault, address, injection.experiment.probe_path)
-    probe.before()
-    return probe
+def _finish(injection: Injection, wait: Callable[[float], None]) -> None:
+    """Wait for the probes that are under way: what they see is the proof that a fault mattered.
+
+    Raises LeaseLostError also when nothing is waited for: a run that stood still until the end of
+    its window had no faults in it.
+    """
+    injection.harvest()
+    while injection.is_looking and not injection.aborted:
+        wait(_PUMP_SECONDS)
+        injection.harvest()
 
 
-def _apply(toxiproxy: Toxiproxy, applied: AppliedFault) -> None:
-    fault = applied.fault
-    if applied.toxic is None:
-        toxiproxy.set_enabled(fault.link, False)
-    else:
-        toxiproxy.add_toxic(
-            fault.link, applied.toxic, fault.toxic, fault.stream, fault.toxicity, fault.attributes
-        )
-
-
-def _verify(toxiproxy: Toxiproxy, applied: AppliedFault, probe: EffectProbe) -> None:
-    fault = applied.fault
-    proxy = toxiproxy.proxies().get(fault.link)
-    if proxy is None or not _is_there(proxy, applied):
-        raise ToxiproxyError(f"Toxiproxy took the fault {fault.words} on {fault.link}, has it not")
-    applied.effect = probe.during()
-    applied.before_seconds = _finite(probe.before_seconds)
-    applied.during_seconds = _finite(probe.during_seconds)
-
-
-def _is_there(proxy: ProxyState, applied: AppliedFault) -> bool:
-    if applied.toxic is None:
-        return not proxy.enabled
-    fault = applied.fault
-    wanted = (fault.toxic, fault.stream, fault.toxicity, dict(fault.attributes))
-    return any(
-        (toxic.type, toxic.stream, toxic.toxicity, toxic.attributes) == wanted
-        for toxic in proxy.toxics
-        if toxic.name == applied.toxic
-    )
-
-
-def _finite(seconds: float) -> float | None:
-    # Infinity is not JSON.
-    return seconds if math.isfinite(seconds) else None
-
-
-def _seen(applied: AppliedFault) -> dict[str, object]:
-    return {
-        "effect": applied.effect,
-        "before_seconds": applied.before_seconds,
-        "during_seconds": applied.during_seconds,
-    }
-
-
-def _event(
-    event: str, injection: Injection, applied: AppliedFault, **more: object
-) -> dict[str, object]:
-    return {
-        "event": event,
-        "experiment": injection.experiment.title,
-        "link": applied.fault.link,
-        "fault": applied.fault.words,
-        "unix": time.time(),
-        "run_id": injection.run_id,
-        "toxic": applied.toxic,
-        **more,
-    }
-
-
-def _undo(
-    toxiproxy: Toxiproxy, injection: Injection, snapshot: Snapshot, lease: Lease, record: Record
-) -> None:
+def _undo(toxiproxy: Toxiproxy, injection: Injection, snapshot: Snapshot, record: Record) -> None:
     reasons = _undo_and_compare(toxiproxy, injection, snapshot)
+    if injection.lease.unanswered:
+        reasons.append(
+            f"the Toxiproxy at {toxiproxy.url} did not answer the request for a fault, which may "
+            f"still arrive: the janitor undoes it for {DOUBT_SECONDS:g} s more"
+        )
     if not reasons:
-        lease.release()
-    event: dict[str, object] = {"reasons": reasons} if reasons else {}
+        injection.lease.release()
+    more: dict[str, object] = {"reasons": reasons} if reasons else {}
     events = [
-        _event("residual" if reasons else "undone", injection, applied, **event)
+        injection.event("residual" if reasons else "undone", applied, **more)
         for applied in injection.faults
+        if reasons or applied.active
     ]
     try:
         for written in events:

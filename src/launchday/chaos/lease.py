@@ -1,62 +1,150 @@
-"""A janitor process that undoes our faults when the conductor is killed (`kill -9`).
-
-It holds the reading end of a pipe. `released` on it means: all is undone and verified. The end
-of the pipe without that word means: the conductor is gone, or could not undo; clean up.
-"""
+"""A lease on faults: a janitor process undoes them when the conductor is killed or hangs."""
 
 from __future__ import annotations
 
-import json
+import math
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from launchday.chaos import janitor as janitors
+from launchday.chaos.janitor import ANSWERED, ASKS, RELEASED, RETRY_SECONDS
+from launchday.chaos.lease_file import (
+    DOUBT_SECONDS,
+    QUIET_SECONDS,
+    CanUndo,
+    LeaseState,
+    Undo,
+    remove,
+    written,
+)
+from launchday.chaos.toxiproxy_errors import NoAnswer
 from launchday.errors import ToxiproxyError
 
-if TYPE_CHECKING:
-    from launchday.chaos.toxiproxy import Toxiproxy
+__all__ = [
+    "DOUBT_SECONDS",
+    "LEASE_SECONDS",
+    "QUIET_SECONDS",
+    "Lease",
+    "LeaseLostError",
+    "Undo",
+    "held",
+    "undo_all",
+]
 
-RELEASED = b"released\n"
-OWNED = "owned"
-CLEAN_UP_SECONDS = 15.0
-RETRY_SECONDS = 0.25
+BEAT = b"."
+LEASE_SECONDS = 10.0
+# Somebody on the way, or Toxiproxy's own time limit, answered; the request may still be at work.
+_IN_DOUBT = (502, 503, 504)
+# Janitors that outlive their lease on purpose; Python warns of processes that nobody remembers.
+_still_cleaning: list[subprocess.Popen[bytes]] = []
 
 
-@dataclass(frozen=True)
-class Undo:
-    """How to take one fault back: remove `toxic` from `link`, or enable the link when None.
+class LeaseLostError(ToxiproxyError):
+    """The janitor is gone, or took the faults away because this process did not move."""
 
-    `words` name the fault in the log of the run.
-    """
-
-    link: str
-    toxic: str | None
-    words: str = ""
-
-    def __call__(self, toxiproxy: Toxiproxy) -> None:
-        """Do it; harmless when it is already done. Raises ToxiproxyError."""
-        if self.toxic is None:
-            toxiproxy.set_enabled(self.link, True)
-        else:
-            toxiproxy.remove_toxic(self.link, self.toxic)
+    exit_code = 4
 
 
 class Lease:
-    """The conductor's end of the pipe to one janitor."""
+    """The conductor's end of the pipe to one janitor that waits `seconds` for a beat."""
 
-    def __init__(self, janitor: subprocess.Popen[bytes]) -> None:
+    def __init__(self, janitor: subprocess.Popen[bytes], path: Path, seconds: float) -> None:
+        assert janitor.stdin is not None
         self._janitor = janitor
+        self._path = path
+        self._pipe = janitor.stdin.fileno()
+        self._seconds = seconds
+        self._last_beat = time.monotonic()
+        self._asked = 0
+        # A janitor that is stopped must not stop us.
+        os.set_blocking(self._pipe, False)
+
+    @property
+    def janitor_pid(self) -> int:
+        """The process id of the janitor."""
+        return self._janitor.pid
+
+    def beat(self) -> None:
+        """Say that the conductor moves.
+
+        Raises LeaseLostError when the janitor ended, or this beat comes later than it waits for.
+        """
+        now = time.monotonic()
+        still, self._last_beat = now - self._last_beat, now
+        if still > self._seconds:
+            # The janitor may be about to clean up: what is still in is nobody's by now.
+            raise LeaseLostError(
+                f"the faults were taken away during the run: it stood still for {still:.1f} s, and "
+                f"its lease on them is {self._seconds:g} s"
+            )
+        with suppress(BlockingIOError):
+            self._tell(BEAT)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a request that breaks something got no answer: it may still arrive."""
+        return self._asked > 0
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around each request that breaks something, so that the janitor knows of it before.
+
+        What got no answer by the end of the block counts as `unanswered` for good: who undoes it
+        then must not `release` the lease, but leave it to the janitor. Raises LeaseLostError, and
+        nothing must be asked then, when the janitor has ended or does not listen.
+        """
+        try:
+            self._tell(ASKS)
+        except BlockingIOError as error:
+            raise LeaseLostError(
+                "the janitor that takes the faults away when a run hangs does not listen: somebody "
+                "stopped it"
+            ) from error
+        self._asked += 1
+        try:
+            yield
+        except Exception as error:
+            status = error.status if isinstance(error, ToxiproxyError) else None
+            if not isinstance(error, NoAnswer) and status not in _IN_DOUBT:
+                self._answered()
+            raise
+        # What is no Exception, like KeyboardInterrupt, leaves the request on its way.
+        self._answered()
+
+    def _answered(self) -> None:
+        self._asked -= 1
+        # Without a janitor the next beat raises; one that hears of no answer only stays longer.
+        with suppress(BlockingIOError, LeaseLostError):
+            self._tell(ANSWERED)
+
+    def _tell(self, word: bytes) -> None:
+        try:
+            os.write(self._pipe, word)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise LeaseLostError(
+                "the faults were not under control any more: the janitor that takes them away when "
+                "a run hangs has ended, either since it did so or since somebody ended it"
+            ) from error
 
     def release(self) -> None:
         """Tell the janitor that everything is undone; it exits without touching anything."""
-        assert self._janitor.stdin is not None
+        remove([self._path])
         with suppress(OSError, ValueError):
-            self._janitor.stdin.write(RELEASED)
+            os.set_blocking(self._pipe, True)
+            os.write(self._pipe, RELEASED)
+        self.close()
+
+    def close(self) -> None:
+        """End the pipe. Without `release` before, the janitor cleans up."""
+        assert self._janitor.stdin is not None
+        with suppress(OSError):
             self._janitor.stdin.close()
 
 
@@ -67,33 +155,56 @@ def held(
     *,
     log: Path | None = None,
     owned: bool = False,
+    experiment: str = "",
     wait_seconds: float = 5.0,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> Iterator[Lease]:
     """Keep a janitor beside this process that runs `undos` unless `release` was called.
 
-    What it undid it appends to `log` (faults.jsonl of the run), if given. `owned`: the Toxiproxy
-    ends with this process; when it refuses connections, its faults have ended with it.
+    It does so when this process ends, and when it calls `beat` of the lease for `lease_seconds`
+    (default 10) not once. What it undid it appends to `log` (faults.jsonl of the run), if given,
+    as faults of `experiment` (its title).
+    `owned`: the Toxiproxy ends with this process; when it refuses connections, its faults have
+    ended with it. What is at stake is in a file as well, see `lease_file`.
 
-    On leaving, waits at most `wait_seconds` for the janitor; one that still cleans up goes on
-    for at most 15 s by itself.
+    On leaving, waits at most `wait_seconds` for the janitor; one that still cleans up goes on by
+    itself: until nothing was there for 5 s (30 s after a request without an answer, see
+    `Lease.asking`), for an hour at most. Raises ValueError for a wrong `lease_seconds`,
+    PreflightError when the file cannot be written.
     """
-    what = json.dumps([(undo.link, undo.toxic, undo.words) for undo in undos])
-    command = [sys.executable, "-m", "launchday.chaos.lease", toxiproxy_url, what]
-    command += [str(log.resolve()) if log else "", OWNED if owned else ""]
-    # Its own session: Ctrl-C in the terminal must reach the conductor only.
-    janitor = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield Lease(janitor)
-    finally:
-        assert janitor.stdin is not None
-        with suppress(OSError):
-            janitor.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            janitor.wait(wait_seconds)
+    if not (lease_seconds > 0 and math.isfinite(lease_seconds)):
+        raise ValueError(f"lease_seconds must be positive, got {lease_seconds!r}")
+    where = str(log.resolve()) if log else ""
+    state = LeaseState(
+        toxiproxy_url,
+        tuple(undos),
+        lease_seconds,
+        where,
+        owned,
+        experiment,
+        QUIET_SECONDS,
+        DOUBT_SECONDS,
+    )
+    with written(state) as path:
+        # By its path: importing launchday takes ten times as long as all that it does.
+        command = [sys.executable, "-P", janitors.__file__, str(path)]
+        # Its own session: Ctrl-C in the terminal must reach the conductor only.
+        janitor = subprocess.Popen(
+            command, stdin=subprocess.PIPE, start_new_session=True, bufsize=0
+        )
+        lease = Lease(janitor, path, lease_seconds)
+        try:
+            yield lease
+        finally:
+            lease.close()
+            try:
+                janitor.wait(wait_seconds)
+            except subprocess.TimeoutExpired:
+                _still_cleaning.append(janitor)
 
 
 def undo_all(
-    toxiproxy: Toxiproxy,
+    toxiproxy: CanUndo,
     undos: Sequence[Undo],
     deadline_seconds: float,
     *,
@@ -111,7 +222,7 @@ def undo_all(
         time.sleep(RETRY_SECONDS)
 
 
-def _attempt(toxiproxy: Toxiproxy, undos: Sequence[Undo]) -> tuple[list[Undo], list[str]]:
+def _attempt(toxiproxy: CanUndo, undos: Sequence[Undo]) -> tuple[list[Undo], list[str]]:
     failed, errors = [], []
     for undo in undos:
         try:
@@ -120,41 +231,3 @@ def _attempt(toxiproxy: Toxiproxy, undos: Sequence[Undo]) -> tuple[list[Undo], l
             failed.append(undo)
             errors.append(str(error))
     return failed, errors
-
-
-def _note_undone(log: str, undos: Sequence[Undo], by: str) -> None:
-    """Append what was undone, so that the record of a killed run can be judged."""
-    if not log:
-        return
-    with suppress(OSError), open(log, "a", encoding="utf-8") as file:
-        for undo in undos:
-            event = {"event": "undone", "by": by, "unix": time.time()}
-            event |= {"link": undo.link, "fault": undo.words, "toxic": undo.toxic}
-            file.write(json.dumps(event) + "\n")
-
-
-def main(url: str, undos_json: str, log: str = "", owned: str = "") -> int:
-    """Wait for the end of standard input; return 0 when nothing of ours is left, else 1."""
-    undos = [Undo(link, toxic, words) for link, toxic, words in json.loads(undos_json)]
-    if sys.stdin.buffer.read() == RELEASED:
-        return 0
-    # Only now: a janitor starts at the peak of a run, and must not take time from it.
-    from launchday.chaos.toxiproxy import Toxiproxy
-
-    toxiproxy = Toxiproxy(url)
-    ended = toxiproxy.is_gone if owned == OWNED else lambda: False
-    errors = undo_all(toxiproxy, undos, CLEAN_UP_SECONDS, in_vain=ended)
-    if errors and ended():
-        _note_undone(log, undos, "end of the Toxiproxy")
-        return 0
-    if not errors:
-        _note_undone(log, undos, "janitor")
-    outcome = f"faults may be left: {'; '.join(errors)}" if errors else "faults removed"
-    # The terminal may be gone together with the conductor.
-    with suppress(OSError):
-        sys.stderr.write(f"launchday: the run ended without undoing its faults: {outcome}\n")
-    return 1 if errors else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

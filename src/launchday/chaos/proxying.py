@@ -1,4 +1,4 @@
-"""The data plane of the embedded Toxiproxy: one TCP proxy, its connections, their two pipes.
+"""The data plane of the embedded Toxiproxy: one TCP proxy and its connections.
 
 Everything here happens in callbacks of one event loop: a new connection takes its toxics, and a
 new toxic finds its connections, without a moment in between.
@@ -9,109 +9,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
+from typing import cast
 
-from launchday.chaos.stages import Chunk, Stage, Toxic, dice, is_hit, stage_of
+from launchday.chaos.addresses import BACKLOG, bound_socket, shown_address, split_address
+from launchday.chaos.clock import Clock
+from launchday.chaos.endings import STAGES
+from launchday.chaos.pipes import Pipe
+from launchday.chaos.stages import Stage
+from launchday.chaos.toxics import Toxic, dice, is_hit
 
-BACKLOG = 1024
 DIAL_TIMEOUT_SECONDS = 10.0
-# What stages may hold per pipe before the sender has to wait; the real server: 1024 x 32 KB.
-MOST_HELD_BYTES = 16 * 1024 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
-
-
-class Pipe:
-    """One direction of a connection: source -> stages -> sink."""
-
-    def __init__(self, on_done: Callable[[], None]) -> None:
-        self.source: asyncio.Transport | None = None
-        self.stages: list[Stage] = []
-        self.finished = False
-        self._sink: asyncio.Transport | None = None
-        self._early: list[Chunk] = []
-        self._ended = False
-        self._sink_full = False
-        self._paused = False
-        self._on_done = on_done
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing can come out any more."""
-        return self.finished or (self._ended and any(stage.black_hole for stage in self.stages))
-
-    def feed(self, chunk: Chunk) -> None:
-        """Take what the source received; None is its end of file."""
-        if self.finished or self._ended:
-            return
-        if chunk is None:
-            self._ended = True
-        if self.stages:
-            self.stages[0].feed(chunk)
-            self.balance()
-        else:
-            self.deliver(chunk)
-        if chunk is None:
-            self._on_done()
-
-    def attach(self, sink: asyncio.Transport) -> None:
-        """Connect the far end; what arrived before goes first."""
-        self._sink = sink
-        early, self._early = self._early, []
-        for chunk in early:
-            self.deliver(chunk)
-        self.balance()
-
-    def sink_full(self, full: bool) -> None:
-        """The far end cannot, or can again, take more."""
-        self._sink_full = full
-        self.balance()
-
-    def balance(self) -> None:
-        """The one place that decides whether the source may send, from all reasons at once."""
-        if self.source is None or self._ended:
-            return
-        held = sum(stage.held_bytes for stage in self.stages)
-        paused = self._sink is None or self._sink_full or held > MOST_HELD_BYTES
-        if paused and not self._paused:
-            self.source.pause_reading()
-        elif self._paused and not paused:
-            self.source.resume_reading()
-        self._paused = paused
-
-    def relink(self, stages: list[Stage]) -> None:
-        """Put `stages` in place; those that are no longer wanted hand on what they hold."""
-        for stage in [stage for stage in self.stages if stage not in stages]:
-            stage.flush()
-        self.stages = stages
-        for stage, following in itertools.pairwise(stages):
-            stage.emit = following.feed
-        if stages:
-            stages[-1].emit = self.deliver
-
-    def kill(self) -> None:
-        """The far end is gone: drop everything."""
-        self.finished = True
-        for stage in self.stages:
-            stage.cancel()
-
-    def deliver(self, chunk: Chunk) -> None:
-        """Write to the sink what has passed all stages."""
-        if self._sink is None:
-            self._early.append(chunk)
-        elif chunk is None:
-            self._end()
-        elif not self._sink.is_closing():
-            self._sink.write(chunk)
-
-    def _end(self) -> None:
-        assert self._sink is not None
-        self.finished = True
-        # The peer may have reset the connection a moment ago.
-        with suppress(OSError):
-            if not self._sink.is_closing():
-                self._sink.write_eof()
-        self._on_done()
+# Close without a word: pending data is dropped and the peer gets RST.
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class _Side(asyncio.Protocol):
@@ -121,18 +35,38 @@ class _Side(asyncio.Protocol):
         self._connection = connection
         self._incoming = incoming
         self._outgoing = outgoing
+        self._closes = False
+        self.transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        # uvloop's is one, but not by inheritance.
+        self.transport = transport = cast(asyncio.Transport, base)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._incoming.source = transport
-        self._connection.transports.append(transport)
+        self._connection.sides.append(self)
         self._incoming.balance()
         self._outgoing.attach(transport)
-        self._connection.made()
+        self._connection.made(self)
+
+    def close(self) -> None:
+        """Close behind what was written.
+
+        Until then it reads on: `Transport.close` would not, and a peer that waits to send before
+        it reads would keep the connection for ever.
+        """
+        if self.transport.get_write_buffer_size() == 0:
+            self.transport.close()
+        elif not self._closes:
+            self._closes = True
+            self.transport.set_write_buffer_limits(high=0)  # so that `resume_writing` means: empty
 
     def data_received(self, data: bytes) -> None:
-        self._incoming.feed(data)
+        incoming = self._incoming
+        if incoming.direct is not None:
+            incoming.direct_bytes += len(data)
+            incoming.direct(data)
+        else:
+            incoming.feed(data)
 
     def eof_received(self) -> bool:
         self._incoming.feed(None)
@@ -142,37 +76,44 @@ class _Side(asyncio.Protocol):
         self._outgoing.sink_full(True)
 
     def resume_writing(self) -> None:
-        self._outgoing.sink_full(False)
+        if self._closes:
+            self.transport.close()
+        else:
+            self._outgoing.sink_full(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outgoing.kill()
         self._incoming.feed(None)
-        self._connection.lost()
+        self._connection.lost(self)
 
 
 class Connection:
     """One client, its dial to the upstream, and the two pipes between them."""
 
     def __init__(self, proxy: TcpProxy, number: int) -> None:
-        self.transports: list[asyncio.Transport] = []
+        self.clock = proxy.clock
+        self.sides: list[_Side] = []
+        self.up = Pipe(self)
+        self.down = Pipe(self)
         self._proxy = proxy
         self._number = number
-        self._open = 0
+        self._live: set[_Side] = set()
         self._dial: asyncio.Task[None] | None = None
-        self._up = Pipe(self._close_when_done)
-        self._down = Pipe(self._close_when_done)
-        self.client = _Side(self, self._up, self._down)
+        self.client = _Side(self, self.up, self.down)
 
     def apply(self, toxics: Iterable[Toxic]) -> None:
         """Make the stages of both pipes match `toxics`, without losing or reordering a byte."""
         listed = list(toxics)
-        self._relink(self._up, [toxic for toxic in listed if toxic.upstream])
-        self._relink(self._down, [toxic for toxic in listed if not toxic.upstream])
-        self._close_when_done()
+        self._relink(self.up, [toxic for toxic in listed if toxic.upstream])
+        self._relink(self.down, [toxic for toxic in listed if not toxic.upstream])
 
-    def made(self) -> None:
+    def hit_by(self) -> list[str]:
+        """The names of the toxics that act on this connection."""
+        return [stage.toxic.name for pipe in (self.up, self.down) for stage in pipe.stages]
+
+    def made(self, side: _Side) -> None:
         """A socket is there; the first one is the client's, and starts the dial."""
-        self._open += 1
+        self._live.add(side)
         if self._dial is not None:
             return
         self._proxy.connections.add(self)
@@ -182,39 +123,61 @@ class Connection:
         self.apply(self._proxy.toxics)
         self._dial = asyncio.get_running_loop().create_task(self._dial_upstream())
 
-    def lost(self) -> None:
-        """A socket is gone for good."""
-        self._open -= 1
-        self._close_when_done()
-        if self._open == 0:
+    def lost(self, side: _Side) -> None:
+        """A socket is gone for good; harmless when that is said twice."""
+        self._live.discard(side)
+        self.close_when_done()
+        if not self._live:
             self._cancel()
-            self._proxy.connections.discard(self)
+            self._proxy.forget(self)
+
+    def close(self) -> None:
+        """Close both sockets behind what was written to them."""
+        self._cancel()
+        for side in self.sides:
+            side.close()
 
     def abort(self) -> None:
         """Close both sockets at once; what is on its way is dropped."""
         self._cancel()
-        for transport in self.transports:
-            transport.abort()
+        for side in self.sides:
+            side.transport.abort()
+
+    def reset(self) -> None:
+        """End both sockets at once, with RST."""
+        for side in self.sides:
+            if side.transport.is_closing():
+                continue
+            with suppress(OSError):  # gone a moment ago
+                side.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
+                )
+        self.abort()
+
+    def close_when_done(self) -> None:
+        """Close what is left when neither direction has anything more to say."""
+        if self.up.finished and self.down.finished:
+            self.close()
 
     def _cancel(self) -> None:
-        self._up.kill()
-        self._down.kill()
+        self.up.kill()
+        self.down.kill()
         if self._dial is not None:
             self._dial.cancel()
 
     def _relink(self, pipe: Pipe, toxics: list[Toxic]) -> None:
-        seed, name, number = self._proxy.seed, self._proxy.name, self._number
         if pipe.finished:
             return
+        seed, name, number = self._proxy.seed, self._proxy.name, self._number
         current = {stage.toxic.name: stage for stage in pipe.stages}
         stages: list[Stage] = []
         for toxic in toxics:
             if not is_hit(seed, name, toxic, number):
                 continue
             stage = current.get(toxic.name)
-            if stage is None:
-                random = dice(seed, name, f"{toxic.name}/jitter", number)
-                stage = stage_of(toxic, random, pipe.deliver, pipe.balance, self.abort)
+            if stage is None or stage.toxic.type != toxic.type:
+                random = partial(dice, seed, name, toxic.name, number)
+                stage = STAGES[toxic.type](toxic, pipe, pipe.deliver, random)
             elif stage.toxic != toxic:
                 stage.update(toxic)
             stages.append(stage)
@@ -224,37 +187,41 @@ class Connection:
 
     async def _dial_upstream(self) -> None:
         loop = asyncio.get_running_loop()
-        side = _Side(self, self._down, self._up)
+        side = _Side(self, self.down, self.up)
         try:
             host, port = split_address(self._proxy.upstream)
             async with asyncio.timeout(DIAL_TIMEOUT_SECONDS):
-                await loop.create_connection(lambda: side, host, port)
+                await loop.create_connection(lambda: side, host or "127.0.0.1", port)
         except (OSError, ValueError):
             self.abort()
-
-    def _close_when_done(self) -> None:
-        if self._up.done and self._down.done:
-            for transport in self.transports:
-                transport.close()
+        except asyncio.CancelledError:
+            # uvloop does not say `connection_lost` when it is cancelled after `connection_made`.
+            self.lost(side)
+            raise
 
 
 class TcpProxy:
-    """One proxy: listens on `listen`, dials `upstream`, applies its toxics."""
+    """One proxy: listens on `listen`, dials `upstream`, applies its toxics.
 
-    def __init__(self, name: str, listen: str, upstream: str, *, seed: int) -> None:
+    `closed_bytes`: received and sent of the connections that are gone, up and down.
+    """
+
+    def __init__(self, name: str, listen: str, upstream: str, *, seed: int, clock: Clock) -> None:
         self.name = name
         self.listen = listen
         self.upstream = upstream
         self.seed = seed
+        self.clock = clock
         self.enabled = False
         self.toxics: list[Toxic] = []
         self.connections: set[Connection] = set()
         self._numbers = itertools.count()
         self._server: asyncio.Server | None = None
+        self._closed_bytes = [0, 0, 0, 0]
 
     async def start(self) -> None:
         """Listen. Raises OSError with the words of the real server."""
-        listener = bound_socket(self.listen)
+        listener = await bound_socket(self.listen)
         self.listen = shown_address(listener)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, sock=listener, backlog=BACKLOG)
@@ -275,56 +242,37 @@ class TcpProxy:
         for connection in list(self.connections):
             connection.apply(toxics)
 
+    def forget(self, connection: Connection) -> None:
+        """Both sockets of a connection are gone."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            counts = zip(self._closed_bytes, _bytes_of(connection), strict=True)
+            self._closed_bytes = [before + more for before, more in counts]
+
+    def transferred(self) -> tuple[int, int, int, int]:
+        """Bytes so far: received and sent upstream, received and sent downstream."""
+        counts = [self._closed_bytes, *map(_bytes_of, self.connections)]
+        one, two, three, four = (sum(column) for column in zip(*counts, strict=True))
+        return one, two, three, four
+
     def describe(self) -> dict[str, object]:
         """The proxy as the API shows it: upstream toxics first."""
-        toxics = sorted(self.toxics, key=lambda toxic: not toxic.upstream)
         return {
             "name": self.name,
             "listen": self.listen,
             "upstream": self.upstream,
             "enabled": self.enabled,
-            "toxics": [toxic.describe() for toxic in toxics],
+            "toxics": [toxic.describe() for toxic in self.listed_toxics()],
         }
+
+    def listed_toxics(self) -> list[Toxic]:
+        """The toxics in the order of the API: upstream first, then as they were added."""
+        return sorted(self.toxics, key=lambda toxic: not toxic.upstream)
 
     def _accept(self) -> asyncio.Protocol:
         return Connection(self, next(self._numbers)).client
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` apart. Raises OSError in the words of the real server."""
-    host, colon, port = address.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        raise OSError(f"listen tcp: address {address}: missing port in address")
-    if not port.isdigit() or int(port) > 65535:
-        raise OSError(f"listen tcp: address {port}: invalid port")
-    return host.strip("[]"), int(port)
-
-
-def bound_socket(listen: str) -> socket.socket:
-    """A listening socket on `listen`; no host means 127.0.0.1, no port a free one.
-
-    Raises OSError with the words of the real server.
-    """
-    host, port = split_address(listen or ":0")
-    try:
-        found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise OSError(f"listen tcp: lookup {host}: no such host") from error
-    # asyncio switches Nagle off only for sockets that say that they are TCP.
-    listener = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(found[4])
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        words = (error.strerror or str(error)).lower()
-        raise OSError(f"listen tcp {listen}: bind: {words}") from error
-    listener.setblocking(False)
-    return listener
-
-
-def shown_address(listener: socket.socket) -> str:
-    """`host:port` of a bound socket, IPv6 in brackets."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _bytes_of(connection: Connection) -> list[int]:
+    up, down = connection.up, connection.down
+    return [up.received_bytes, up.sent_bytes, down.received_bytes, down.sent_bytes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from launchday.load.http import Response
+from launchday.load.http.response import Response
 from launchday.outcomes import Outcome, outcome_of
 
 
@@ -32,8 +32,43 @@ def outcome_of_answer(
         latency_seconds=corrected_seconds,
         objective_seconds=objective_seconds,
         reason=_problem_reason(response) if status == 503 else None,
-        retry_after="Retry-After" in response.headers,
+        retry_after=status == 503 and "Retry-After" in response.headers,
     )
+
+
+def outcome_of_event(
+    response: Any,
+    exception: BaseException | None,
+    corrected_seconds: float,
+    objective_seconds: float,
+) -> Outcome:
+    """The outcome of a request that another client reported to Locust's request event.
+
+    `response` is what that client has; its `status_code` counts where it has one.
+    """
+    status = status_of_event(response)
+    if status < 300 and exception is not None:
+        if isinstance(exception, TimeoutError) or "Timeout" in type(exception).__name__:
+            return Outcome.TIMEOUT
+        return Outcome.CONNECTION if isinstance(exception, OSError) else Outcome.INVALID
+    return outcome_of(
+        status if status >= 300 else 200,
+        latency_seconds=corrected_seconds,
+        objective_seconds=objective_seconds,
+        reason=None,
+        retry_after=asks_to_retry(response),
+    )
+
+
+def status_of_event(response: Any) -> int:
+    """The status of another client's response; 0 if it has none."""
+    status = getattr(response, "status_code", 0)
+    return status if isinstance(status, int) else 0
+
+
+def asks_to_retry(response: Any) -> bool:
+    """Whether it is a 503 with Retry-After."""
+    return status_of_event(response) == 503 and "Retry-After" in getattr(response, "headers", ())
 
 
 def json_object(response: Response) -> dict[str, Any] | None:

@@ -2,44 +2,63 @@
 
 A scenario is a Locust file with one `SurgeShape` (whose `curve` says who comes when) and one or
 more `ArrivalUser` classes (whose tasks are the journeys). Everything else of Locust stays: tasks
-and weights, `self.client`, events, the web UI, `--headless`, `--master` and `--worker`.
+and weights, `self.client`, events, the web UI, `--headless`, `--processes`, master and workers.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import math
-import secrets
+import random
+import signal
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any, ClassVar, Protocol, cast
 from weakref import WeakKeyDictionary
 
 import gevent
-from locust import LoadTestShape, User, events
+from locust import LoadTestShape, User, argument_parser, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.exception import RescheduleTask, RescheduleTaskImmediately, RPCError
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
-from launchday.errors import RecordError
-from launchday.load.answers import json_object, outcome_of_answer
-from launchday.load.arrivals import random_for, schedule
+from launchday.errors import LaunchdayError
+from launchday.load.alone import Alone
+from launchday.load.arrivals import Arrival, random_for
 from launchday.load.curves import RateCurve
-from launchday.load.http import HttpClient, Response
-from launchday.load.ledger_book import LedgerBook
-from launchday.load.pacer import Pacer, Started
-from launchday.load.samples import SampleBook
+from launchday.load.engine import Engine
+from launchday.load.exporter import start_exporter
+from launchday.load.http import HttpClient
+from launchday.load.intent import check_scenario
+from launchday.load.master import Master
+from launchday.load.member import Member
+from launchday.load.options import add_options
+from launchday.load.pacer import Started
+from launchday.load.pool import PoolDispatcher
+from launchday.load.recorder import CONTEXT_KEY, Recorder
 from launchday.outcomes import Outcome
-from launchday.record import Schedule
 
 __all__ = ["ArrivalUser", "SurgeShape"]
 
 _log = logging.getLogger("launchday")
-_BEGIN = "launchday_begin"
-_START_DELAY_SECONDS = 1.0
+# So high that Locust waits for nothing: the dispatcher of the pool has a pace of its own.
+_SPAWN_RATE = 100.0
+
+
+class Driver(Protocol):
+    """What runs the tests of this process: alone, as a master, or as a worker."""
+
+    def users(self) -> int | None: ...
+    def per_worker(self, workers: int) -> dict[str, int]: ...
+    def test_start(self) -> None: ...
+    def spawned(self) -> None: ...
+    def stopping(self) -> None: ...
+    def test_stop(self) -> None: ...
+    def quitting(self) -> None: ...
 
 
 class SurgeShape(LoadTestShape):
@@ -58,168 +77,64 @@ class SurgeShape(LoadTestShape):
         """The arrival curve for the parsed command line."""
         raise NotImplementedError
 
+    def targets(self, options: Namespace) -> Iterable[str]:
+        """URLs that journeys load besides `--host`: refused before the test if they are not ours.
+
+        Define it if the scenario makes clients of its own. Raises ValueError for wrong options.
+        """
+        return ()
+
     def tick(self) -> tuple[int, float] | None:
         """What Locust asks every second: how many users, or None at the end."""
-        runner = cast(Any, self).runner
-        engine = _engines[runner.environment]
-        if engine.finished():
-            return None
-        users = engine.pool_size(self.requests_per_journey)
-        return users, max(1.0, users / 2)
+        users = _drivers[cast(Any, self).runner.environment].users()
+        return None if users is None else (users, _SPAWN_RATE)
 
 
-class Engine:
-    """The state of one generator process: schedule, pacer and counts."""
-
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
-        self.book = SampleBook()
-        self.ledger = LedgerBook()
-        self.epoch: float | None = None
-        self.greenlets: list[gevent.Greenlet] = []
-        self.reset()
-        if self.refused:
-            environment.process_exit_code = 2
-
-    def reset(self) -> None:
-        """Start a test anew: the web UI can start many, each with other parameters."""
-        self.options = cast(Namespace, self.environment.parsed_options)
-        self.refused = False
-        try:
-            self.curve = cast(SurgeShape, self.environment.shape_class).curve(self.options)
-        except ValueError as error:
-            # From the web UI: this test must not run, least of all with the curve before it.
-            _log.error("launchday: %s", error)
-            self.refused = True
-        worker = getattr(self.environment.runner, "worker_index", 0)
-        directory = self.options.launchday_record
-        master = isinstance(self.environment.runner, MasterRunner)
-        path = Path(directory) / f"samples-{worker}.jsonl" if directory and not master else None
-        if path and path.exists():
-            _log.warning("launchday: %s holds a test already; this one is not recorded", path)
-            path = None
-        self.epoch = None
-        self.book.close()
-        self.ledger.close()
-        self.book = SampleBook(path)
-        self.ledger = LedgerBook(path and path.with_name(f"ledger-{worker}.jsonl"))
-        self.key_prefix = secrets.token_hex(8)
-        self.pacer = Pacer(self.book, self.options.late_after_seconds)
-
-    def pool_size(self, requests_per_journey: int) -> int:
-        """Users that suffice by Little's law: peak rate · longest journey, and a tenth more."""
-        longest = self.options.request_timeout_seconds * requests_per_journey
-        return math.ceil(1.1 * self.curve.peak_rps * float(longest)) + 20
-
-    def begin(self, epoch_unix: float, shard: int, shards: int) -> None:
-        """Write the schedule and start handing out this process's share of it.
-
-        Locust may say more than once that all users are there; the first time counts.
-        """
-        if self.epoch is not None or self.refused:
-            return
-        options = self.options
-        self.epoch = time.perf_counter() + epoch_unix - time.time()
-        arrivals = list(
-            schedule(
-                self.curve, seed=options.seed, mode=options.arrivals, shard=shard, shards=shards
-            )
-        )
-        self.ledger.begin()
-        self.book.begin(
-            Schedule(
-                epoch_unix=epoch_unix,
-                duration_seconds=self.curve.duration_seconds,
-                phases=self.curve.phases,
-                points=self.curve.points,
-                expected_arrivals=len(arrivals),
-                seed=options.seed,
-                request_timeout_seconds=options.request_timeout_seconds,
-                late_after_seconds=options.late_after_seconds,
-            )
-        )
-        # Thousands of parked users live as long as the test: a full collection that looks at them
-        # again and again stops the pacer for 100 ms and more.
-        gc.collect()
-        gc.freeze()
-        self.greenlets = [
-            gevent.spawn(self.pacer.run, iter(arrivals), self.epoch),
-            gevent.spawn(self._flush_every_second),
-        ]
-
-    def _flush_every_second(self) -> None:
-        while True:
-            gevent.sleep(1.0)
-            try:
-                self.book.flush()
-                self.ledger.flush()
-            except RecordError as error:
-                _log.error("launchday: %s", error)
-                self.environment.process_exit_code = 2
-                cast(Any, self.environment.runner).quit()
-                return
-
-    def finished(self) -> bool:
-        """Whether the schedule is over and every journey ended, or had time enough to."""
-        if self.refused:
-            return True
-        if self.epoch is None:
-            return False
-        after = time.perf_counter() - self.epoch - self.curve.duration_seconds
-        patience = float(self.options.request_timeout_seconds)
-        if isinstance(self.environment.runner, MasterRunner):
-            return after > 2 * patience + 1
-        journeys_over = self.pacer.done and self.pacer.busy == 0
-        longest = cast(SurgeShape, self.environment.shape_class).requests_per_journey * patience
-        return after > 0 and (journeys_over or after > longest + patience)
-
-    def stop(self) -> None:
-        """End the test: nothing more is handed out, what was counted is written."""
-        began = self.epoch is not None
-        gevent.killall(self.greenlets)
-        gc.unfreeze()
-        self.epoch = None  # the shape is asked before the next test starts
-        try:
-            if began:
-                self.book.end()
-                self.ledger.end()
-        except RecordError as error:
-            _log.error("launchday: %s", error)
-            self.environment.process_exit_code = 2
-
-    def meant_seconds(self, started: Started | None) -> float:
-        """Seconds from the start of the schedule: of the arrival, or now for a later request."""
-        if started and not started.requested:
-            return started.arrival.due_seconds
-        return time.perf_counter() - (self.epoch or time.perf_counter())
-
-
+_drivers: WeakKeyDictionary[Environment, Driver] = WeakKeyDictionary()
 _engines: WeakKeyDictionary[Environment, Engine] = WeakKeyDictionary()
 
 
 class ArrivalUser(User):
     """A user that runs one journey for each arrival that it is handed.
 
-    Tasks are journeys; which one an arrival runs is a seeded function of its index. `criticality`
-    maps the name of an endpoint (the `name` of a request) to one of the four classes.
+    Tasks are journeys. Which user class an arrival goes to (by `weight`) and which journey it runs
+    are seeded functions of its index, the same on every worker. `self.arrival` is the arrival,
+    `self.random` its own randomness. `criticality` maps the name of an endpoint (the `name` of a
+    request) to one of the four classes. A task that is a TaskSet keeps its user until it is
+    interrupted, and each task in it takes an arrival.
     """
 
     abstract = True
     criticality: ClassVar[Mapping[str, str]] = {}
+    _taskset_instance: Any  # Locust's
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.engine = _engines[environment]
         self.client = HttpClient(
             self.host or environment.host or "",
-            environment.events.request,
+            Recorder.of(environment),
             self,
-            timeout_seconds=self.engine.options.request_timeout_seconds,
+            timeout_seconds=float(self.engine.options.request_timeout_seconds),
         )
         self.started: Started | None = None
         self.journeys = list(self.tasks)
+        self._kind = self.engine.kinds.index(type(self).__name__)
         # Locust would draw the journey from the global random state; ours belongs to the arrival.
-        self.tasks = [ArrivalUser._run_journey]
+        self.tasks = [ArrivalUser._run_journeys]
+        self._random: random.Random | None = None
+
+    @property
+    def arrival(self) -> Arrival:
+        """The arrival that this user runs."""
+        return cast(Started, self.started).arrival
+
+    @property
+    def random(self) -> random.Random:
+        """The arrival's own randomness, the same on whichever worker runs it."""
+        if self._random is None:
+            self._random = random_for(self.engine.seed, self.arrival)
+        return self._random
 
     def on_start(self) -> None:
         """Wait for the first arrival before the first journey."""
@@ -227,17 +142,39 @@ class ArrivalUser(User):
 
     def wait_time(self) -> float:
         """Block until an arrival is due, then start at once."""
-        if self.started:
-            self.started = None
-            self.engine.pacer.finished_journey()
-        self.started = self.engine.pacer.next()
+        self._leave_arrival()
+        # Locust sleeps for what this returns: a turn of the event loop even for 0 s.
+        self._taskset_instance._sleep = _do_not_sleep
+        self.started = self.engine.pacer.next(self._kind)
         return 0.0
 
-    def _run_journey(self) -> None:
-        started = cast(Started, self.started)
-        self.random = random_for(self.engine.options.seed, started.arrival)
-        journey = self.random.choice(self.journeys)
-        cast(Any, self)._taskset_instance.execute_task(journey)
+    def _run_journeys(self) -> None:
+        # One task for all arrivals: to Locust's loop each task is as dear as half a request. It
+        # gets its turn after an exception, and for what somebody has scheduled.
+        taskset = self._taskset_instance
+        if self.started is None:  # the scenario's own on_start did not wait
+            self.wait()
+        while True:
+            self._run_journey(taskset)
+            if taskset._task_queue:
+                return
+            taskset.wait()
+
+    def _run_journey(self, taskset: Any) -> None:
+        choices = self.journeys
+        journey = choices[self.engine.journey(self._kind, len(choices), self.arrival.index)]
+        try:
+            taskset.execute_task(journey)
+        except (RescheduleTask, RescheduleTaskImmediately):
+            pass  # of a TaskSet that ends: Locust would run the next task without an arrival
+        finally:
+            self._leave_arrival()
+
+    def _leave_arrival(self) -> None:
+        if self.started is not None:
+            self.started = self._random = None
+            self.client.end_journey()
+            self.engine.pacer.finished_journey()
 
     def idempotency_key(self) -> str:
         """A fresh Idempotency-Key for one intention; its retries carry the same one.
@@ -254,115 +191,133 @@ class ArrivalUser(User):
     def context(self) -> dict[str, Any]:
         """Handed to every request event: how late the request starts, and when it was meant to."""
         started = self.started
-        meant = self.engine.meant_seconds(started)
-        lateness = 0.0
-        if started and not started.requested:
-            lateness = max(0.0, time.perf_counter() - started.due)
-            started.requested = True
-        return {"launchday": (meant, lateness, self.criticality)}
+        if started is None:  # a login in on_start, say: no load of the curve, so not on record
+            return {}
+        if started.requested:
+            return {CONTEXT_KEY: (self.engine.now_seconds, 0.0, self.criticality)}
+        started.requested = True
+        # Never below 0: nobody is handed an arrival before it is due.
+        lateness = time.perf_counter() - started.due
+        return {CONTEXT_KEY: (started.arrival.due_seconds, lateness, self.criticality)}
 
 
-def _request_finished(
-    environment: Environment,
-    name: str,
-    response_time: float,
-    response_length: int,
-    response: Response,
-    exception: BaseException | None,
-    context: Mapping[str, Any],
-) -> None:
-    if "launchday" not in context:
-        return
-    engine = _engines[environment]
-    meant_seconds, lateness_seconds, criticality = context["launchday"]
-    service_seconds = response_time / 1000
-    corrected_seconds = service_seconds + lateness_seconds
-    objective_seconds = engine.options.objective_seconds
-    outcome = outcome_of_answer(response, exception, corrected_seconds, objective_seconds)
-    engine.book.request(
-        meant_seconds,
-        name,
-        criticality.get(name, "unclassified"),
-        outcome,
-        corrected_seconds=corrected_seconds,
-        service_seconds=service_seconds,
-        answered_503=response.status_code == 503,
-        retry_after="Retry-After" in response.headers,
-        response_bytes=response_length or 0,
-    )
-    if response.idempotency_key is not None and engine.ledger.kept:
-        status = response.status_code
-        answer = json_object(response) if 200 <= status < 300 else None
-        engine.ledger.note(response.idempotency_key, name, outcome, status, answer)
+def _do_not_sleep(seconds: float) -> None:
+    pass
 
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: LocustArgumentParser) -> None:
-    group = parser.add_argument_group("launchday")
-    group.add_argument("--seed", type=int, default=1, help="same seed, same arrivals (default 1)")
-    group.add_argument("--arrivals", choices=("poisson", "even"), default="poisson")
-    group.add_argument("--objective-seconds", type=float, default=0.5, help="2xx later is slow")
-    group.add_argument(
-        "--request-timeout-seconds", type=float, default=1.0, help="patience of a client"
-    )
-    group.add_argument(
-        "--late-after-seconds", type=float, default=0.01, help="a later start counts as late"
-    )
-    group.add_argument("--launchday-record", default="", help="directory for the samples")
+    add_options(parser.add_argument_group("launchday"))
+
+
+def _takes_arrivals(each: Any) -> bool:
+    ours = (ArrivalUser, SurgeShape)
+    return issubclass(each, ours) if isinstance(each, type) else isinstance(each, ours)
 
 
 @events.init.add_listener
 def _init(environment: Environment, **_: Any) -> None:
-    if not isinstance(environment.shape_class, SurgeShape):
+    shapes = list((environment.available_shape_classes or {}).values())
+    user_classes = environment.user_classes
+    if not any(_takes_arrivals(each) for each in [*shapes, *user_classes]):
         return
-    engine = _engines[environment] = Engine(environment)
+    engine = _engines[environment] = Engine(partial(_refuse, environment), Recorder.of(environment))
+    try:
+        environment.shape_class = check_scenario(shapes, user_classes, _takes_arrivals)
+        _serve_metrics(environment, engine)
+    except LaunchdayError as error:
+        _log.error("launchday: %s", error)
+        sys.exit(error.exit_code)
+    cast(Any, environment.shape_class).runner = environment.runner
+    # Locust's own rebalancing would block its listener, and takes users from the others.
+    cast(Namespace, environment.parsed_options).enable_rebalancing = False
+    driver = _drivers[environment] = _driver_of(environment, engine)
+    dispatcher = partial(PoolDispatcher, per_worker=driver.per_worker)
+    environment.dispatcher_class = cast(Any, dispatcher)
+    _listen(environment, engine, driver)
+
+
+def _serve_metrics(environment: Environment, engine: Engine) -> None:
+    port = cast(Namespace, environment.parsed_options).metrics_port
+    if port is None or isinstance(environment.runner, MasterRunner):
+        return
+    exporter = start_exporter(
+        port,
+        worker=max(0, cast(Any, environment.runner).worker_index),
+        users=lambda: (engine.pacer.parked, engine.pacer.busy),
+    )
+    _log.info("launchday: metrics at %s", exporter.url)
+    engine.follower = exporter.totals
+
+
+def _driver_of(environment: Environment, engine: Engine) -> Driver:
+    def user_classes() -> list[Any]:
+        # Without tasks (--tags took them all) nobody could run an arrival.
+        return [each for each in environment.user_classes if _takes_arrivals(each) and each.tasks]
+
+    refuse = partial(_refuse, environment)
     runner = cast(Any, environment.runner)
+    if isinstance(runner, MasterRunner):
+        return Master(environment, user_classes, refuse, _sending(runner))
+    if isinstance(runner, WorkerRunner):
+        # For each message that spawns users Locust builds its parser anew, once for every option:
+        # 0.7 s in which no arrival starts.
+        argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
+        argument_parser.default_args_dict()
+        return Member(environment, engine, user_classes, refuse, _sending(runner))
+    return Alone(environment, engine, user_classes, refuse)
 
-    def request(**kwargs: Any) -> None:
-        wanted = ("name", "response_time", "response_length", "response", "exception", "context")
-        _request_finished(environment, *(kwargs[key] for key in wanted))
 
+def _sending(runner: Any) -> Callable[..., None]:
+    def send(*message: Any) -> None:
+        # Locust resets a broken connection itself; a tick or a report that is lost meanwhile is
+        # noticed: as silence, or because the ledger does not close.
+        with suppress(RPCError):
+            runner.send_message(*message)
+
+    return send
+
+
+def _listen(environment: Environment, engine: Engine, driver: Driver) -> None:
     def user_error(exception: BaseException, **_: Any) -> None:
         engine.book.crash(f"{type(exception).__name__}: {exception}")
 
-    environment.events.request.add_listener(request)
-    environment.events.user_error.add_listener(user_error)
-    environment.events.test_start.add_listener(lambda **_: engine.reset())
-    environment.events.test_stop.add_listener(lambda **_: engine.stop())
-    environment.events.quitting.add_listener(lambda **_: _say_what_was_kept(engine))
-    if isinstance(runner, WorkerRunner):
-        runner.register_message(_BEGIN, lambda msg, **_: engine.begin(**msg.data))
-    elif isinstance(runner, MasterRunner):
-        environment.events.spawning_complete.add_listener(lambda **_: _begin_workers(engine))
-    else:
-        environment.events.spawning_complete.add_listener(
-            lambda **_: engine.begin(time.time() + _START_DELAY_SECONDS, 0, 1)
-        )
+    def quitting(**_: Any) -> None:
+        driver.quitting()
+        if isinstance(runner, WorkerRunner):
+            # What it saw the master knows, whose exit code says it.
+            environment.process_exit_code = environment.process_exit_code or 0
+
+    runner = cast(Any, environment.runner)
+    headless = cast(Namespace, environment.parsed_options).headless
+    if headless and not isinstance(runner, WorkerRunner):
+        # Locust listens to SIGTERM only once its shape has ended: until then it would end without
+        # a word to the workers or the record.
+        gevent.signal_handler(signal.SIGTERM, _asked_to_end, runner)
+    hooks = environment.events
+    hooks.user_error.add_listener(user_error)
+    hooks.test_start.add_listener(lambda **_: driver.test_start())
+    hooks.spawning_complete.add_listener(lambda **_: driver.spawned())
+    hooks.test_stopping.add_listener(lambda **_: driver.stopping())
+    hooks.test_stop.add_listener(lambda **_: driver.test_stop())
+    hooks.quitting.add_listener(quitting)
 
 
-def _begin_workers(engine: Engine) -> None:
-    # Once a test: Locust says it again when workers come or go, and a second plan would start over.
-    if engine.refused or engine.epoch is not None:
-        return
-    runner = cast(MasterRunner, engine.environment.runner)
-    workers = sorted(client.id for client in runner.clients.running)
-    epoch_unix = time.time() + _START_DELAY_SECONDS
-    engine.epoch = time.perf_counter() + _START_DELAY_SECONDS
-    for shard, worker in enumerate(workers):
-        plan = {"epoch_unix": epoch_unix, "shard": shard, "shards": len(workers)}
-        runner.send_message(_BEGIN, plan, worker)
+def _asked_to_end(runner: Any) -> None:
+    if runner.state == STATE_INIT:  # it waits for workers, and looks for nothing else meanwhile
+        sys.exit(128 + signal.SIGTERM)
+    runner.quit()
 
 
-def _say_what_was_kept(engine: Engine) -> None:
-    # Locust would exit with 1 on a single 503; whether a refusal is a failure is for the verdict.
-    engine.environment.process_exit_code = engine.environment.process_exit_code or 0
-    totals = engine.book.totals
-    if totals.scheduled:
-        _log.info(
-            "launchday: %d arrivals: %d started (%d of them later than %g ms), %d dropped",
-            totals.scheduled,
-            totals.started,
-            totals.late,
-            engine.options.late_after_seconds * 1000,
-            totals.dropped,
-        )
+def _refuse(environment: Environment, error: LaunchdayError) -> None:
+    """End the test, and without a web UI the process, with a sentence."""
+    _log.error("launchday: %s", error)
+    runner = cast(Any, environment.runner)
+    headless = cast(Namespace, environment.parsed_options).headless
+    leave = headless or isinstance(runner, WorkerRunner)
+    if leave:
+        environment.process_exit_code = error.exit_code
+    else:  # where the web UI shows what went wrong
+        runner.log_exception("launchday", str(error), str(error))
+    # In a greenlet of its own: whoever notices may be one that is stopped by this.
+    gevent.spawn(runner.quit if leave else runner.stop)

@@ -108,7 +108,12 @@ def _recovery(s: Summary) -> str:
 
 
 def _kept(s: Summary) -> str:
-    return "unknown" if s.kept_share is None else f"{s.kept_share:.1%} of arrivals in time"
+    if s.kept_share is None:
+        return "unknown"
+    generator = s.verdict.generator
+    lateness = generator.lateness_p99_seconds if generator else None
+    p99 = f", p99 {lateness * 1000:.1f} ms late" if lateness is not None else ""
+    return f"{s.kept_share:.1%} of arrivals in time{p99}"
 
 
 _ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from launchday.chaos.experiment import Experiment
-from launchday.chaos.inject import injected
+from launchday.chaos.inject import Injection, injected
 from launchday.chaos.inject import preflight as check_links
+from launchday.chaos.injection import AHEAD_SECONDS
+from launchday.chaos.lease import LEASE_SECONDS, LeaseLostError
+from launchday.chaos.timetable import active_seconds
 from launchday.chaos.toxiproxy import Toxiproxy
 from launchday.errors import GeneratorError, PreflightError, RecordError
 from launchday.load.generator import GeneratorPlan, command, environment, why_it_failed
-from launchday.rate_curve import Phase
 from launchday.record import (
     FAULTS_FILE,
     AppendLog,
@@ -29,13 +31,20 @@ from launchday.record import (
     Schedule,
     write_run_info,
 )
-from launchday.runs.processes import Child, Processes
+from launchday.runs.abort import AbortWatch
+from launchday.runs.exposition import exposed
+from launchday.runs.fault_window import fault_window
+from launchday.runs.hypotheses import CannotTellError, check_room, require_steady
+from launchday.runs.processes import Child, Processes, free_port
 from launchday.runs.progress import LiveRecord, Progress
+from launchday.runs.schedule_clock import ScheduleClock
 from launchday.runs.scrape import Scraper
 from launchday.runs.stop import Interrupted, Stop
 from launchday.runs.stored import Question, ask
 
 _TICK_SECONDS = 0.5
+_FAULT_TICK_SECONDS = 0.1  # steps of ramps and flaps must not come late
+_LATE_SECONDS = 2.0
 _START_SECONDS = 60.0
 _DRAIN_SECONDS = 30.0
 
@@ -45,6 +54,8 @@ class RunPlan:
     """Everything that one run needs; it is written to run.json.
 
     `experiment` needs `toxiproxy_url`; `metrics_url` may be None for a target without metrics.
+    `lease_seconds` (default 10): faults are undone when the conductor hangs for so long.
+    `listen_port` is where the conductor's own metrics are (default None: nowhere).
     `admin_token` is for asking the target what it stored, and the one thing that is not written
     down; `exclusive`: nobody but this run uses the target.
     """
@@ -54,16 +65,20 @@ class RunPlan:
     target: str
     rules: Rules = field(default_factory=Rules)
     metrics_url: str | None = None
+    listen_port: int | None = None
+    listen_host: str = "127.0.0.1"
     experiment: Experiment | None = None
     toxiproxy_url: str | None = None
     toxiproxy_words: str | None = None
     toxiproxy_owned: bool = False
+    lease_seconds: float = LEASE_SECONDS
     admin_token: str | None = field(default=None, repr=False)
     exclusive: bool = False
     seed: int = 1
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
     parameters: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
     argv: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,6 +94,9 @@ def conduct(
 
     Raises:
         PreflightError: a link is unknown or dirty, or the experiment's phase does not exist.
+        NotSteadyError: the target was not steady before the faults; none was injected.
+        CannotTellError: nobody can say whether it was, or the conductor stood still meanwhile.
+        LeaseLostError: it stood still during the faults, and they were taken away.
         GeneratorError: Locust did not start or stopped early.
         RecordError: the record cannot be written.
         ResidualFaultError: a fault could not be undone.
@@ -121,9 +139,19 @@ def _run_info(plan: RunPlan, path: Path) -> RunInfo:
             "request_timeout_seconds": plan.request_timeout_seconds,
             "late_after_seconds": plan.late_after_seconds,
             "parameters": dict(plan.parameters),
+            "processes": plan.processes,
             "experiment": asdict(plan.experiment) if plan.experiment else None,
         },
     )
+
+
+def _refuse_late(late_seconds: float, window_seconds: float) -> None:
+    """Inject nothing into what is left of a window when most of it went by unattended."""
+    if late_seconds > max(_LATE_SECONDS, window_seconds / 2):
+        raise CannotTellError(
+            f"the conductor stood still: the faults would come {late_seconds:.1f} s late, and were "
+            f"to last {window_seconds:g} s; none was injected"
+        )
 
 
 class _Conductor:
@@ -144,9 +172,12 @@ class _Conductor:
         self._on_progress = on_progress
         self._stop = stop
         self._faults = stack.enter_context(closing(AppendLog(path / FAULTS_FILE)))
+        self._expose = stack.enter_context(exposed(plan.listen_port, plan.listen_host))
         self._live = stack.enter_context(closing(LiveRecord(path)))
         self._scraper = stack.enter_context(Scraper(plan.metrics_url, path))
-        self._fault_words: str | None = None
+        self._fault_words = ""
+        self._ticked = 0.0
+        self._clock: ScheduleClock | None = None
         self._generator: Child
 
     def run(self) -> None:
@@ -175,6 +206,8 @@ class _Conductor:
             request_timeout_seconds=self._plan.request_timeout_seconds,
             late_after_seconds=self._plan.late_after_seconds,
             parameters=self._plan.parameters,
+            processes=self._plan.processes,
+            master_port=free_port(0, "the generator's master", ""),
         )
         home = self._processes.logs
         home.mkdir(parents=True, exist_ok=True)
@@ -183,9 +216,9 @@ class _Conductor:
         )
 
     def _wait_for_schedule(self) -> Schedule:
-        """The generator says what it is going to do before its first arrival."""
+        """Each of its processes says what it is going to do before its first arrival."""
         deadline = time.monotonic() + _START_SECONDS
-        while self._live.record.schedule is None:
+        while len(self._live.record.schedules) < self._plan.processes:
             self._check_generator()
             if time.monotonic() > deadline:
                 raise GeneratorError(
@@ -194,49 +227,103 @@ class _Conductor:
                 )
             self._stop.wait(0.1)
             self._live.poll()
-        return self._live.record.schedule
+        return self._live.record.schedules[0]
 
     def _follow_with_faults(
         self, schedule: Schedule, toxiproxy: Toxiproxy, experiment: Experiment
     ) -> None:
-        start = _fault_start(schedule, experiment)
-        end = start + experiment.duration_seconds
-        for fault in experiment.faults:
-            self._faults.write(
+        start, end = fault_window(schedule, experiment)
+        if experiment.hypothesis:
+            check_room(experiment.title, experiment.hypothesis, schedule, start, end)
+        self._note_plan(experiment, start)
+        self._follow(schedule, until_seconds=start - AHEAD_SECONDS)
+        _refuse_late(self._elapsed(schedule) - start, end - start)
+        with injected(
+            toxiproxy,
+            experiment,
+            self._note,
+            run_id=self._path.name,
+            log=self._path / FAULTS_FILE,
+            owned=self._plan.toxiproxy_owned,
+            lease_seconds=self._plan.lease_seconds,
+            wait=lambda seconds: self._wait(schedule, seconds),
+            settle=False,
+        ) as injection:
+            self._probe_ahead(schedule, injection, start)
+            now = self._elapsed(schedule)
+            _refuse_late(now - start, end - start)
+            require_steady(self._live.record, experiment, now, self._note)
+            self._move_faults(schedule, injection, start, end)
+        self._fault_words = ""
+        self._follow_to_the_end(schedule)
+
+    def _probe_ahead(self, schedule: Schedule, injection: Injection, start: float) -> None:
+        """Look at the links before the window begins: probes take time that is the faults'."""
+        try:
+            while (now := self._elapsed(schedule)) < start:
+                injection.advance(now - start)
+                self._look(schedule)
+                self._check_generator()
+                self._stop.wait(_FAULT_TICK_SECONDS)
+        except LeaseLostError as error:
+            raise CannotTellError(
+                f"the conductor stood still before the faults; none was injected ({error})"
+            ) from error
+
+    def _move_faults(
+        self, schedule: Schedule, injection: Injection, start: float, end: float
+    ) -> None:
+        """Keep the timetable of the faults until their window is over, or they must end early."""
+        experiment = injection.experiment
+        watch = AbortWatch(experiment.abort, experiment.breaks, start) if experiment.abort else None
+        while (now := self._elapsed(schedule)) < end or injection.is_looking:
+            injection.advance(now - start)
+            self._fault_words = injection.active_words
+            self._look(schedule)
+            reason = watch.reason(self._live.record, now) if watch else None
+            if reason:
+                injection.abort(reason)
+                return
+            self._check_generator()
+            self._stop.wait(_FAULT_TICK_SECONDS)
+        injection.note_use()
+
+    def _note_plan(self, experiment: Experiment, start: float) -> None:
+        active = active_seconds(experiment)
+        for number, fault in enumerate(experiment.faults):
+            self._note(
                 {
                     "event": "planned",
                     "experiment": experiment.title,
                     "link": fault.link,
                     "fault": fault.words,
                     "unix": time.time(),
-                    "start_seconds": start,
-                    "end_seconds": end,
+                    "start_seconds": start + fault.start_seconds,
+                    "end_seconds": start + fault.ends_seconds(experiment.duration_seconds),
+                    "active_seconds": active[number],
                 }
             )
-        self._follow(schedule, until_seconds=start)
-        with injected(
-            toxiproxy,
-            experiment,
-            self._faults.write,
-            run_id=self._path.name,
-            log=self._path / FAULTS_FILE,
-            owned=self._plan.toxiproxy_owned,
-        ):
-            self._fault_words = ", ".join(f"{f.words} on {f.link}" for f in experiment.faults)
-            self._follow(schedule, until_seconds=end)
-        self._fault_words = None
-        self._follow_to_the_end(schedule)
+
+    def _note(self, event: dict[str, object]) -> None:
+        self._faults.write(event)
+        self._expose(event)
+
+    def _elapsed(self, schedule: Schedule) -> float:
+        """Seconds into the schedule, also when the clock of the wall is set meanwhile."""
+        if self._clock is None:
+            self._clock = ScheduleClock(schedule.epoch_unix)
+        return self._clock.elapsed_seconds()
 
     def _follow(self, schedule: Schedule, until_seconds: float) -> None:
-        while time.time() - schedule.epoch_unix < until_seconds:
+        while self._elapsed(schedule) < until_seconds:
             self._tick(schedule)
             self._check_generator()
 
     def _follow_to_the_end(self, schedule: Schedule) -> None:
-        deadline = schedule.epoch_unix + schedule.duration_seconds + _DRAIN_SECONDS
+        deadline = schedule.duration_seconds + _DRAIN_SECONDS
         while self._generator.running:
             self._tick(schedule)
-            if time.time() > deadline:
+            if self._elapsed(schedule) > deadline:
                 raise GeneratorError(
                     f"Locust did not end within {_DRAIN_SECONDS:.0f} s of its schedule "
                     f"(log: {self._generator.log})"
@@ -244,11 +331,22 @@ class _Conductor:
         self._check_generator(ended_is_fine=True)
 
     def _tick(self, schedule: Schedule) -> None:
+        self._wait(schedule, _TICK_SECONDS)
+
+    def _wait(self, schedule: Schedule, seconds: float) -> None:
+        self._look(schedule)
+        self._stop.wait(seconds)
+
+    def _look(self, schedule: Schedule) -> None:
+        """Read and show what was recorded, at most every half second: it costs time of the run."""
+        if time.monotonic() - self._ticked < 0.9 * _TICK_SECONDS:
+            return
+        self._ticked = time.monotonic()
         self._live.poll()
-        self._on_progress(self._live.progress(schedule, time.time(), self._fault_words))
+        fault = self._fault_words or None
+        self._on_progress(self._live.progress(schedule, time.time(), fault))
         if self._scraper.failed:
             raise self._scraper.failed
-        self._stop.wait(_TICK_SECONDS)
 
     def _check_generator(self, *, ended_is_fine: bool = False) -> None:
         code = self._generator.exit_code
@@ -258,33 +356,3 @@ class _Conductor:
         killed = f"it was killed by signal {code - 128}" if code > 128 else ""
         why = killed or why_it_failed(log, self._plan.scenario)
         raise GeneratorError(f"the generator stopped early (exit {code}): {why}")
-
-
-def _fault_start(schedule: Schedule, experiment: Experiment) -> float:
-    for phase in schedule.phases:
-        if phase.name == experiment.phase:
-            start = phase.start_seconds + experiment.after_seconds
-            _check_fits(schedule, experiment, phase, start)
-            return start
-    known = ", ".join(phase.name for phase in schedule.phases) or "none"
-    raise PreflightError(
-        f"experiment {experiment.title!r} starts in phase {experiment.phase!r}, which the scenario "
-        f"does not have; its phases are: {known}"
-    )
-
-
-def _check_fits(
-    schedule: Schedule, experiment: Experiment, phase: Phase, start_seconds: float
-) -> None:
-    lasts = phase.end_seconds - phase.start_seconds
-    if start_seconds >= phase.end_seconds:
-        raise PreflightError(
-            f"experiment {experiment.title!r} starts {experiment.after_seconds:g} s into the phase "
-            f"{phase.name!r}, which lasts only {lasts:g} s: make the phase longer"
-        )
-    end_seconds = start_seconds + experiment.duration_seconds
-    if end_seconds >= schedule.duration_seconds:
-        raise PreflightError(
-            f"experiment {experiment.title!r} ends at {end_seconds:g} s, after the schedule of the "
-            f"scenario ({schedule.duration_seconds:g} s): nobody would see the recovery"
-        )

@@ -18,12 +18,14 @@ import threading
 from contextlib import suppress
 
 GRACE_SECONDS = 5.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(command: list[str]) -> int:
     """Run `command` until it ends or standard input closes; its exit code."""
     # Only the end of standard input ends the leash: a signal to the group must not orphan.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # (The conductor starts us with these blocked, since one could come before this line.)
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     try:
         child = subprocess.Popen(
@@ -44,8 +46,9 @@ def main(command: list[str]) -> int:
 
 
 def _before_exec() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if sys.platform == "linux":
         # Also when this leash itself is killed: prctl(PR_SET_PDEATHSIG, SIGKILL).
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

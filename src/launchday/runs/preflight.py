@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
 from launchday.errors import PreflightError
-
-# RFC 1918, RFC 4193 and carrier-grade NAT (RFC 6598); `is_private` of the standard library also
-# holds documentation and benchmark ranges, which say nothing about ownership.
-_PRIVATE = tuple(
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
+from launchday.load import ownership
 
 
 def check_ownership(target: str, yours: Iterable[str]) -> None:
@@ -27,43 +18,7 @@ def check_ownership(target: str, yours: Iterable[str]) -> None:
     Raises:
         PreflightError: it is not, is no URL, or its name does not resolve.
     """
-    host = _host(target)
-    if host in set(yours):
-        return
-    for address in _addresses(host):
-        if not _is_ours(address):
-            raise PreflightError(
-                f"target {host} ({address}) is neither loopback nor private; if it is "
-                f"yours to load-test, say so in launchday.toml: "
-                f'[target] yours = ["{host}"]'
-            )
-
-
-def _host(target: str) -> str:
-    try:
-        parts = urlsplit(target)
-        _ = parts.port
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PreflightError(f"target {target!r} is no URL; give one like http://127.0.0.1:8000")
-    return parts.hostname
-
-
-def _addresses(host: str) -> list[str]:
-    try:
-        return sorted({str(info[4][0]) for info in socket.getaddrinfo(host, None)})
-    except (OSError, UnicodeError) as error:
-        raise PreflightError(f"target host {host!r} does not resolve: {error}") from error
-
-
-def _is_ours(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    if ip.is_loopback:
-        return True
-    return any(ip in network for network in _PRIVATE if network.version == ip.version)
+    ownership.check_ownership(target, yours, 'in launchday.toml: [target] yours = ["{host}"]')
 
 
 def check_answers(target: str, health_path: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +20,7 @@ from launchday.runs import leash
 from launchday.runs.stop import Stop
 
 _OPEN_FILES = 10_240  # as many as macOS gives without a change to the system
+_SELDOM_USED_PORTS = range(20_000, 32_000)
 _STOP_SECONDS = leash.GRACE_SECONDS + 3.0
 
 
@@ -68,7 +72,7 @@ class Processes:
         """Start a command; what it prints goes to `<logs>/<name>.log`."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, _signals_blocked():
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", leash.__file__, *command],
                 stdin=subprocess.PIPE,
@@ -115,6 +119,19 @@ class Processes:
             child.stop()
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started inside inherits the mask: Ctrl-C must not end a leash before it ignores it.
+
+    Until `setsid` the new process is in the terminal's group, and Python takes a while to start.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, leash.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _allow_open_files() -> None:
     """Raise this process's soft limit of open files; children inherit it.
 
@@ -132,6 +149,8 @@ def free_port(wanted: int, purpose: str, setting: str) -> int:
     Raises:
         PreflightError: `wanted` is taken.
     """
+    if wanted == 0:
+        return any_free_port()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -141,4 +160,21 @@ def free_port(wanted: int, purpose: str, setting: str) -> int:
                 f"port {wanted} for {purpose} is taken ({error.strerror}); stop what listens there "
                 f"or set {setting} in launchday.toml (0 picks a free one)"
             ) from error
-        return int(probe.getsockname()[1])
+        return wanted
+
+
+def any_free_port() -> int:
+    """A port on 127.0.0.1 that nobody uses, and that no outgoing connection is given meanwhile.
+
+    The system would pick one of those that it gives to outgoing connections (from 32768 on Linux,
+    from 49152 on macOS): before anybody listens on it, it may be one's own port of a connection.
+    """
+    for port in random.sample(_SELDOM_USED_PORTS, len(_SELDOM_USED_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise PreflightError(
+        f"no port of 127.0.0.1 from {_SELDOM_USED_PORTS.start} to {_SELDOM_USED_PORTS.stop - 1} "
+        "can be listened on"
+    )

@@ -13,12 +13,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from launchday import timeline
+from launchday.counts import Arrivals
 from launchday.outcomes import Outcome
 from launchday.record import Record, Schedule
+from launchday.runs import validity
 from launchday.runs.compare import Summary, distinct, side_by_side, summarise
+from launchday.runs.hypotheses import limits_in_words, number_in_words
 from launchday.runs.verdict import Verdict
 from launchday.timeline import Window
 
+_HELD = {True: "held", False: "broken", None: "not judged"}
 _ASSETS = files("launchday.runs") / "assets"
 
 
@@ -72,6 +76,8 @@ def _view(number: int, record: Record, verdict: Verdict) -> dict[str, Any]:
         "faults": [_fault_sentence(*span) for span in timeline.fault_spans(record)],
         "phases": _phases(record, schedule) if schedule else [],
         "endpoints": _endpoints(record),
+        "hypothesis": _hypothesis(verdict),
+        "honest": _honest(record, verdict),
         "data": _data(record, schedule, verdict) if schedule else None,
     }
 
@@ -87,6 +93,42 @@ def _how(record: Record) -> str:
         shedding = "on" if local["shedding"] else "off"
         parts.append(f"reference backend with {local['slots']} slots, load shedding {shedding}")
     return ", ".join(parts)
+
+
+def _honest(record: Record, verdict: Verdict) -> list[str]:
+    """The answer to "Was the generator honest?", with the knob to turn if it was not."""
+    if verdict.generator is None:
+        return []
+    checks = validity.checks(record, verdict.generator)
+    if broken := [check.sentence for check in checks if check.held is False]:
+        return ["No. " + broken[0], *broken[1:]]
+    return ["Yes. " + " ".join(check.sentence for check in checks if check.held)]
+
+
+def _hypothesis(verdict: Verdict) -> list[dict[str, str]]:
+    """A row for each expectation of the experiment, and one for how fast it recovered."""
+    found = verdict.hypothesis
+    if found is None:
+        return []
+    rows = [
+        {
+            "window": each.window,
+            "title": each.title,
+            "measured": _number(each.measured, each.measure),
+            "before": _number(each.before, each.measure),
+            "wanted": limits_in_words((each.at_least, each.at_most), each.measure),
+            "held": _HELD[each.held],
+        }
+        for each in found.judged
+    ]
+    took = "-" if found.recovered_seconds is None else f"{found.recovered_seconds:g} s"
+    allowed = f"at most {found.allowed_seconds:g} s"
+    recovery = {"window": "after", "title": "time to recover", "measured": took, "before": "-"}
+    return [*rows, {**recovery, "wanted": allowed, "held": _HELD[found.recovery_held]}]
+
+
+def _number(value: float | None, kind: str) -> str:
+    return "-" if value is None else number_in_words(value, kind)
 
 
 def _fault_sentence(words: str, start: float, end: float | None) -> str:
@@ -138,6 +180,7 @@ def _data(record: Record, schedule: Schedule, verdict: Verdict) -> dict[str, Any
         "p95": [_ms(w.admitted.quantile(0.95)) for w in seconds],
         "p99": [_ms(w.admitted.quantile(0.99)) for w in seconds],
         "outcomes": {o.value: [w.outcomes[o] for w in seconds] for o in Outcome},
+        **_generator(record, len(seconds)),
         "capacity": verdict.capacity_rps,
         "objective_ms": record.info.rules.objective_seconds * 1000,
         "phases": [[p.name, p.start_seconds, p.end_seconds] for p in schedule.phases],
@@ -145,4 +188,21 @@ def _data(record: Record, schedule: Schedule, verdict: Verdict) -> dict[str, Any
             [words, start, end if end is not None else schedule.duration_seconds]
             for words, start, end in timeline.fault_spans(record)
         ],
+    }
+
+
+def _generator(record: Record, seconds: int) -> dict[str, Any]:
+    """What the generator did in each second: lateness, CPU of the busiest process, drops."""
+    arrivals = [record.arrivals.get(second, Arrivals()) for second in range(seconds)]
+    cpu: dict[int, float] = {}
+    for sample in (sample for samples in record.health.values() for sample in samples):
+        cpu[sample.second] = max(sample.cpu_share, cpu.get(sample.second, 0.0))
+    return {
+        "lateness_p50": [_ms(a.lateness.quantile(0.5)) for a in arrivals],
+        "lateness_p99": [_ms(a.lateness.quantile(0.99)) for a in arrivals],
+        "lateness_limit_ms": record.info.rules.lateness_p99_seconds * 1000,
+        "cpu": [round(100 * cpu[s], 1) if s in cpu else None for s in range(seconds)],
+        "late": [a.late for a in arrivals],
+        "dropped": [a.dropped for a in arrivals],
+        "lost": [a.lost for a in arrivals],
     }

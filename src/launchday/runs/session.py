@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launchday.chaos.experiment import Experiment
+from launchday.chaos.lease import LEASE_SECONDS
 from launchday.errors import LaunchdayError, PreflightError, RecordError
 from launchday.record import Record, Rules, create_run_directory
 from launchday.runs.conclude import conclude
@@ -50,6 +51,10 @@ class Session:
     request_timeout_seconds: float = 1.0
     late_after_seconds: float = 0.01
     parameters: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+    lease_seconds: float = LEASE_SECONDS
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,8 @@ def _conduct(
     stop: Stop,
 ) -> None:
     if isinstance(session.target, LocalStack):
-        with running(session.target, processes, stop) as stack:
+        wanted = session.experiment.links if session.experiment else ()
+        with running(replace(session.target, links=wanted), processes, stop) as stack:
             plan = _plan(session, stack.target_url, stack.metrics_url, stack.toxiproxy_url)
             plan = replace(
                 plan,
@@ -146,11 +152,15 @@ def _plan(session: Session, target: str, metrics: str | None, toxiproxy: str | N
         rules=session.rules,
         metrics_url=metrics,
         experiment=session.experiment,
+        lease_seconds=session.lease_seconds,
         toxiproxy_url=toxiproxy,
         seed=session.seed,
         request_timeout_seconds=session.request_timeout_seconds,
         late_after_seconds=session.late_after_seconds,
         parameters=session.parameters,
+        processes=session.processes,
+        listen_port=session.metrics_port,
+        listen_host=session.metrics_host,
         argv=tuple(sys.argv),
     )
 

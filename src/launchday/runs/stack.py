@@ -8,18 +8,19 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 
 from launchday.chaos.toxiproxy import Toxiproxy
 from launchday.errors import PreflightError, ToxiproxyError
+from launchday.runs.local_database import address_of, through, throw_away_postgresql
 from launchday.runs.processes import Child, Processes, free_port
 from launchday.runs.stop import Stop
 
-GATEWAY_LINK = "gateway"
+GATEWAY_LINK, DATABASE_LINK, EDGE_LINK = "gateway", "database", "edge"
 REGIONS = ("us", "eu", "cn")
 # Less than we wait for the backend, so that it ends with the sentence that says why.
 _DATABASE_WAIT_SECONDS = 20
@@ -32,7 +33,9 @@ class LocalStack:
     `shedding`: with or without the load-shedding middleware. `database_url`: SQLite in the run
     directory if None. `toxiproxy_url`: use this server instead of starting one. `regions`: a
     backend, gateway and database for each instead of one of all, and a link of its name from the
-    clients to it; then ports and database are not for choosing.
+    clients to it; then ports and database are not for choosing. `links`: those that the experiment
+    needs. A gateway link is always there, `database` if that is PostgreSQL (needed and not given,
+    one is started), and `edge`, the clients' way in, if it is needed.
     """
 
     shedding: bool = True
@@ -46,6 +49,7 @@ class LocalStack:
     database_url: str | None = None
     toxiproxy_url: str | None = None
     regions: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class RunningStack:
     `toxiproxy_words` says which server injects faults, `toxiproxy_owned` whether it was started
     here and ends with the run. `edges` are the clients' ways to the regions, through their links;
     `targets` the direct ones. Without regions both are empty; with them `target_url` is the first.
+    With the link `edge` it is the way through that.
     """
 
     target_url: str
@@ -100,21 +105,48 @@ def running(stack: LocalStack, processes: Processes, stop: Stop) -> Iterator[Run
     gateway_port = free_port(stack.gateway_port, "the vehicle gateway", "local.gateway_port")
     url, words, owned = _toxiproxy(stack.toxiproxy_url, processes, root, stop)
     token = secrets.token_urlsafe(24)
-    starter = _Starter(stack, processes, root, stop, token)
-    with closing(Toxiproxy(url)) as toxiproxy, _links(toxiproxy, owned) as link:
+    with ExitStack() as until:
+        link = until.enter_context(_links(until.enter_context(closing(Toxiproxy(url))), owned))
+        starter = _Starter(stack, processes, root, stop, token)
         if stack.regions:
             targets = {region: starter.region(region) for region in stack.regions}
-            edges = {region: link(region, target.port) for region, target in targets.items()}
+            edges = {region: _http(link(region, t.port)) for region, t in targets.items()}
         else:
+            database = until.enter_context(_database(stack, processes, stop))
             gateway = starter.gateway("vehicle gateway", gateway_port)
-            way = link(GATEWAY_LINK, gateway)
+            way = _http(link(GATEWAY_LINK, gateway))
+            starter = replace(starter, database_url=_through_link(database, link))
             edges, targets = {}, {"": starter.target("reference backend", target_port, way)}
         for target in targets.values():
+            # First of all when it ends, or a database would wait for those who still use it.
+            until.callback(target.child.stop)
             starter.wait_for(target.child, f"{target.url}/readyz")
         first = next(iter(targets.values()))
         direct = {region: target.url for region, target in targets.items() if region}
         metrics_url = f"http://127.0.0.1:{first.metrics_port}/metrics"
-        yield RunningStack(first.url, metrics_url, url, words, owned, token, edges, direct)
+        wants_edge = EDGE_LINK in stack.links and not stack.regions
+        entrance = _http(link(EDGE_LINK, first.port)) if wants_edge else first.url
+        yield RunningStack(entrance, metrics_url, url, words, owned, token, edges, direct)
+
+
+@contextmanager
+def _database(stack: LocalStack, processes: Processes, stop: Stop) -> Iterator[str | None]:
+    """Yield the URL of the database, None for SQLite in the run directory."""
+    if stack.database_url is None and DATABASE_LINK in stack.links:
+        with throw_away_postgresql(processes, stop) as url:
+            yield url
+    else:
+        yield stack.database_url
+
+
+def _through_link(database: str | None, link: _Link) -> str | None:
+    if database is None or not database.startswith("postgres"):
+        return database
+    return through(database, link(DATABASE_LINK, address_of(database)))
+
+
+def _http(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def _check_regions(stack: LocalStack) -> None:
@@ -130,15 +162,21 @@ def _check_regions(stack: LocalStack) -> None:
             )
 
 
+_Link = Callable[[str, int | str], int]
+
+
 @contextmanager
-def _links(toxiproxy: Toxiproxy, owned: bool) -> Iterator[Callable[[str, int], str]]:
-    """Yield what makes a link to a port, and returns its URL; links end with the `with` block."""
+def _links(toxiproxy: Toxiproxy, owned: bool) -> Iterator[_Link]:
+    """Yield what makes a link to a port (or HOST:PORT), and returns the port where it begins.
+
+    The links end with the `with` block.
+    """
     made = []
 
-    def link(name: str, port: int) -> str:
-        url = _create_link(toxiproxy, name, port)
+    def link(name: str, upstream: int | str) -> int:
+        port = _create_link(toxiproxy, name, str(upstream))
         made.append(name)
-        return url
+        return port
 
     try:
         yield link
@@ -175,6 +213,7 @@ class _Starter:
     root: Path
     stop: Stop
     admin_token: str
+    database_url: str | None = None
 
     def region(self, region: str) -> _Target:
         """Start a region; its backend reaches its gateway directly."""
@@ -207,7 +246,7 @@ class _Starter:
             TARGET_PORT=port,
             TARGET_METRICS_PORT=metrics_port,
             TARGET_REGION=region,
-            TARGET_DATABASE_URL=stack.database_url or f"sqlite:///{file}",
+            TARGET_DATABASE_URL=self.database_url or f"sqlite:///{file}",
             TARGET_DATABASE_WAIT_SECONDS=_DATABASE_WAIT_SECONDS,
             TARGET_GATEWAY_URL=gateway_url,
             TARGET_SLOTS=stack.slots,
@@ -216,6 +255,8 @@ class _Starter:
             TARGET_SERVICE_CV=stack.service_cv,
             TARGET_SHEDDING="on" if stack.shedding else "off",
             TARGET_SHED_LIMIT=stack.shed_limit,
+            # Load generator and faults are in the same one.
+            TARGET_SHED_CGROUP="off",
             TARGET_ADMIN_TOKEN=self.admin_token,
         )
         command = [sys.executable, "-m", "target_service"]
@@ -267,7 +308,7 @@ def _version(url: str) -> str:
         return toxiproxy.version()
 
 
-def _create_link(toxiproxy: Toxiproxy, name: str, port: int) -> str:
+def _create_link(toxiproxy: Toxiproxy, name: str, upstream: str) -> int:
     there = toxiproxy.proxies().get(name)
     if there and _listens(there.upstream):
         raise PreflightError(
@@ -276,8 +317,9 @@ def _create_link(toxiproxy: Toxiproxy, name: str, port: int) -> str:
         )
     if there:  # left by a run that was killed: nothing is behind it any more
         toxiproxy.delete_proxy(name)
-    link = toxiproxy.create_proxy(name, "127.0.0.1:0", f"127.0.0.1:{port}")
-    return f"http://127.0.0.1:{link.listen.rpartition(':')[2]}"
+    upstream = upstream if ":" in upstream else f"127.0.0.1:{upstream}"
+    link = toxiproxy.create_proxy(name, "127.0.0.1:0", upstream)
+    return int(link.listen.rpartition(":")[2])
 
 
 def _listens(upstream: str) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from launchday import timeline
 from launchday.outcomes import ERRORS, Outcome
 from launchday.record import Record, Rules, Schedule
+from launchday.runs import experiment_checks, fault_checks, hypotheses, validity
 from launchday.runs.audit import Audit, sentence
+from launchday.runs.check import Check
+from launchday.runs.experiment_checks import stopped_before
+from launchday.runs.left_out import LeftOut, leave_out
+from launchday.runs.validity import Honesty
 from launchday.timeline import Window
 
 _AUDIT = "nothing lost, nothing doubled"
@@ -28,28 +32,28 @@ class VerdictOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
-    """One rule; `held` is None where it could not be judged, `sentence` has the numbers."""
-
-    name: str
-    held: bool | None
-    sentence: str
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """The verdict, its exit code and every check; `reasons` are the decisive ones."""
+    """The verdict, its exit code and every check; `reasons` are the decisive ones.
+
+    `generator` has the numbers of the checks on the generator, None if it made no request.
+    `hypothesis` has those of the experiment's hypothesis, None if it has none or nothing was
+    injected.
+    """
 
     outcome: VerdictOutcome
     exit_code: int
     reasons: tuple[str, ...]
     checks: tuple[Check, ...]
     capacity_rps: float | None = None
+    generator: Honesty | None = None
+    hypothesis: hypotheses.JudgedHypothesis | None = None
 
 
 @dataclass(frozen=True)
 class _Evidence:
     record: Record
+    everything: Window
+    left_out: frozenset[int]
     schedule: Schedule
     rules: Rules
     capacity_rps: float | None
@@ -58,6 +62,11 @@ class _Evidence:
     peak: Window
     whole: Window
     audit: Audit
+    generator: Honesty
+    hypothesis: hypotheses.JudgedHypothesis | None
+
+
+_Rule = Callable[[_Evidence], Check | list[Check]]
 
 
 def known_capacity(record: Record) -> float | None:
@@ -75,88 +84,54 @@ def judge(record: Record, audit: Audit = _NOT_AUDITED) -> Verdict:
     """Judge a record, also one whose run was interrupted or killed.
 
     In this order: a fault that could not be undone (exit 5); something that was lost, doubled or
-    invented (1), which no weakness of the run excuses; a run that is not valid, because it did not
-    end or the generator fell behind (2); a target that was not steady before anything happened
-    (3); a fault without effect (4); then what must hold (1), else held (0).
+    invented (1), which no weakness of the run excuses; faults that were held back, because the
+    target was not steady (3) or nobody could tell (2); a run that is not valid, because it did not
+    end or the generator was not honest (2); a target that was not steady before anything happened
+    (3); a fault without effect (4); then what must hold (1), of which a part could not be judged
+    (2), else held (0).
+
+    Raises RecordError: the experiment in run.json is damaged.
     """
-    whole, record = record, _without_what_must_fail(record)
+    left_out = leave_out(record)
     schedule = record.schedule
     if schedule is None:
         reason = "No request was made: the run ended before its schedule began."
         return Verdict(VerdictOutcome.INCONCLUSIVE, 2, (reason,), ())
-    evidence = _evidence(record, schedule, audit)
-    stages: tuple[tuple[VerdictOutcome, int, tuple[Callable[[_Evidence], Check], ...]], ...] = (
-        (VerdictOutcome.INCONCLUSIVE, 5, (_faults_undone,)),
-        (VerdictOutcome.BREACHED, 1, (_nothing_lost,)),
-        (
-            VerdictOutcome.INCONCLUSIVE,
-            2,
-            (_run_complete, _scenario_sound, _schedule_kept, _faults_applied),
-        ),
-        (VerdictOutcome.INCONCLUSIVE, 3, (_steady_before,)),
-        (VerdictOutcome.INCONCLUSIVE, 4, (_faults_had_effect,)),
-        (
-            VerdictOutcome.BREACHED,
-            1,
-            (_goodput_kept, _latency, _retry_after, _connections, _errors, _recovered, _metrics),
-        ),
-    )
+    evidence = _evidence(record, left_out, schedule, audit)
     decided: tuple[VerdictOutcome, int] = (VerdictOutcome.HELD, 0)
-    checks = _what_was_left_out(whole, record)
-    left_out = [check.sentence for check in checks]
+    checks = list(left_out.checks)
     reasons: list[str] = []
-    for outcome, exit_code, rules in stages:
-        results = [rule(evidence) for rule in rules]
+    held: list[str] = []
+    for outcome, exit_code, rules in _STAGES:
+        results = [check for rule in rules for check in _listed(rule(evidence))]
         checks += results
         failed = [check.sentence for check in results if check.held is False]
+        if outcome is VerdictOutcome.BREACHED:
+            held += [check.sentence for check in results if check.held]
         if failed and not reasons:
             decided, reasons = (outcome, exit_code), failed
-    if not reasons:
-        required = [c for c in checks if c.name == _AUDIT] + results
-        reasons = [check.sentence for check in required if check.held]
-    return Verdict(*decided, (*left_out, *reasons), tuple(checks), evidence.capacity_rps)
-
-
-def _without_what_must_fail(record: Record) -> Record:
-    """Leave out what the experiment says it breaks, while it does and may still recover."""
-    experiment = record.info.settings.get("experiment") or {}
-    broken = tuple(experiment.get("breaks", ()))
-    if not broken:
-        return record
-    patience = record.info.rules.recovery_seconds
-    spans = [
-        (math.floor(start), math.inf if end is None else end + patience)
-        for _, start, end in timeline.fault_spans(record)
-    ]
-    cells = {
-        key: cell
-        for key, cell in record.cells.items()
-        if not (key[1].startswith(broken) and any(a <= key[0] <= b for a, b in spans))
-    }
-    return replace(record, cells=cells)
-
-
-def _what_was_left_out(whole: Record, judged: Record) -> list[Check]:
-    """Say what was not judged, because the experiment broke it on purpose."""
-    left_out = {key: cell for key, cell in whole.cells.items() if key not in judged.cells}
-    if not left_out:
-        return []
-    names = ", ".join(sorted({key[1] for key in left_out}))
-    total = sum(cell.count for cell in left_out.values())
-    served = {Outcome.OK, Outcome.SLOW}
-    failed = sum(cell.count for key, cell in left_out.items() if key[3] not in served)
-    sentence = (
-        f"Broken on purpose, and left out of all that follows while it was and might recover: "
-        f"{names} ({failed} of {total} requests failed)."
+    return Verdict(
+        *decided,
+        (*(check.sentence for check in left_out.checks), *(reasons or held)),
+        tuple(checks),
+        evidence.capacity_rps,
+        evidence.generator,
+        evidence.hypothesis,
     )
-    return [Check("broken on purpose", None, sentence)]
 
 
-def _evidence(record: Record, schedule: Schedule, audit: Audit) -> _Evidence:
-    seen = timeline.seen_seconds(record, schedule)
-    peak = [second for second in timeline.peak_seconds(schedule) if second < seen]
+def _listed(found: Check | list[Check]) -> list[Check]:
+    return found if isinstance(found, list) else [found]
+
+
+def _evidence(whole: Record, left_out: LeftOut, schedule: Schedule, audit: Audit) -> _Evidence:
+    record = left_out.rest
+    seen = timeline.seen_seconds(whole, schedule)
+    peak = [s for s in timeline.peak_seconds(schedule) if s < seen and s not in left_out.seconds]
     return _Evidence(
         record,
+        timeline.whole(whole),
+        left_out.seconds,
         schedule,
         record.info.rules,
         known_capacity(record),
@@ -165,22 +140,9 @@ def _evidence(record: Record, schedule: Schedule, audit: Audit) -> _Evidence:
         timeline.window(record, peak),
         timeline.whole(record),
         audit,
+        validity.honesty(whole),
+        hypotheses.evaluate(whole),
     )
-
-
-def _faults_undone(e: _Evidence) -> Check:
-    left = [f for f in e.record.faults if f["event"] == "residual"]
-    if left:
-        reasons = sorted({str(reason) for f in left for reason in f.get("reasons", ())})
-        return Check("faults undone", False, "Left behind: " + "; ".join(reasons) + ".")
-    applied = sum(f["event"] == "applied" for f in e.record.faults)
-    undone = sum(f["event"] == "undone" for f in e.record.faults)
-    if applied == 0:
-        return Check("faults undone", None, "No fault was injected.")
-    if applied > undone:
-        sentence = f"{applied - undone} fault(s) have no record of being undone."
-        return Check("faults undone", False, sentence)
-    return Check("faults undone", True, f"All {applied} fault(s) were undone and verified.")
 
 
 def _nothing_lost(e: _Evidence) -> Check:
@@ -191,7 +153,11 @@ def _run_complete(e: _Evidence) -> Check:
     ended = e.record.info.ended
     if e.record.complete and ended == "completed":
         return Check("run complete", True, "The run reached the end of its schedule.")
-    how = {"running": "goes on still, or was killed", "interrupted": "was interrupted"}
+    how = {
+        "running": "goes on still, or was killed",
+        "interrupted": "was interrupted",
+        "completed": "lost a generator process",
+    }
     sentence = (
         f"The run {how.get(ended, 'failed')}: {e.seen_seconds} of "
         f"{e.schedule.duration_seconds:.0f} s were seen, and what follows is about those only."
@@ -207,24 +173,8 @@ def _scenario_sound(e: _Evidence) -> Check:
     return Check("scenario sound", False, sentence)
 
 
-def _schedule_kept(e: _Evidence) -> Check:
-    share = timeline.kept_share(e.record) or 0.0
-    dropped = sum(a.dropped for a in e.record.arrivals.values())
-    late = sum(a.late for a in e.record.arrivals.values())
-    sentence = (
-        f"The generator started {share:.1%} of the arrivals in time (at least "
-        f"{e.rules.kept_share:.0%} needed; {late} late, {dropped} dropped)."
-    )
-    return Check("schedule kept", share >= e.rules.kept_share, sentence)
-
-
-def _faults_applied(e: _Evidence) -> Check:
-    planned = sum(f["event"] == "planned" for f in e.record.faults)
-    applied = sum(f["event"] == "applied" for f in e.record.faults)
-    if planned == 0:
-        return Check("faults applied", None, "No fault was planned.")
-    sentence = f"{applied} of {planned} planned fault(s) were applied."
-    return Check("faults applied", applied >= planned, sentence)
+def _generator_honest(e: _Evidence) -> list[Check]:
+    return validity.checks(e.record, e.generator)
 
 
 def _steady_before(e: _Evidence) -> Check:
@@ -242,21 +192,6 @@ def _steady_before(e: _Evidence) -> Check:
     )
     sentence += f" At least {e.rules.steady_share:.0%} are needed; the others were {others}."
     return Check("steady before", False, sentence)
-
-
-def _faults_had_effect(e: _Evidence) -> Check:
-    verified = [f for f in e.record.faults if f["event"] == "verified"]
-    without = [f for f in verified if f.get("effect") is False]
-    if not verified:
-        return Check("faults had effect", None, "No fault was injected.")
-    if without:
-        names = ", ".join(f"{f.get('fault')} on {f.get('link')}" for f in without)
-        return Check(
-            "faults had effect", False, f"A probe through the link saw no effect of {names}."
-        )
-    return Check(
-        "faults had effect", True, "A probe through the link saw the effect of every fault."
-    )
 
 
 def _goodput_kept(e: _Evidence) -> Check:
@@ -289,12 +224,12 @@ def _latency(e: _Evidence) -> Check:
 
 
 def _retry_after(e: _Evidence) -> Check:
-    if e.whole.answers_503 == 0:
+    # Also during faults: no hypothesis excuses a refusal that does not say when to come back.
+    answers, with_it = e.everything.answers_503, e.everything.with_retry_after
+    if answers == 0:
         return Check("retry-after", None, "No 503 was answered.")
-    sentence = (
-        f"{e.whole.with_retry_after} of {e.whole.answers_503} answers 503 carried Retry-After."
-    )
-    return Check("retry-after", e.whole.with_retry_after == e.whole.answers_503, sentence)
+    sentence = f"{with_it} of {answers} answers 503 carried Retry-After."
+    return Check("retry-after", with_it == answers, sentence)
 
 
 def _connections(e: _Evidence) -> Check:
@@ -320,6 +255,9 @@ def _errors(e: _Evidence) -> Check:
 
 def _recovered(e: _Evidence) -> Check:
     end = timeline.overload_end(e.record, e.schedule, e.capacity_rps)
+    watched = range(end, end + int(e.rules.recovery_seconds) + timeline.RECOVERED_FOR_SECONDS)
+    if e.left_out.intersection(watched):
+        return Check("recovery", None, "Not judged: the surge ended while the hypothesis judged.")
     observed = e.seen_seconds - end
     took = timeline.seconds_to_recover(e.record, end, e.seen_seconds)
     if took is not None:
@@ -342,3 +280,54 @@ def _metrics(e: _Evidence) -> Check:
         f"(the last: {failed[-1]['error']})."
     )
     return Check("metrics", None, sentence)
+
+
+_STAGES: tuple[tuple[VerdictOutcome, int, tuple[_Rule, ...]], ...] = (
+    (VerdictOutcome.INCONCLUSIVE, 5, (lambda e: fault_checks.undone(e.record),)),
+    (VerdictOutcome.BREACHED, 1, (_nothing_lost,)),
+    (VerdictOutcome.INCONCLUSIVE, 3, (lambda e: stopped_before(e.record, judged=True),)),
+    (
+        VerdictOutcome.INCONCLUSIVE,
+        2,
+        (
+            lambda e: stopped_before(e.record, judged=False),
+            _run_complete,
+            _scenario_sound,
+            _generator_honest,
+            lambda e: fault_checks.applied(e.record),
+        ),
+    ),
+    (
+        VerdictOutcome.INCONCLUSIVE,
+        3,
+        (_steady_before, lambda e: experiment_checks.steady(e.hypothesis)),
+    ),
+    (
+        VerdictOutcome.INCONCLUSIVE,
+        4,
+        (
+            lambda e: fault_checks.had_effect(e.record),
+            lambda e: fault_checks.met_traffic(e.record),
+        ),
+    ),
+    (
+        VerdictOutcome.BREACHED,
+        1,
+        (
+            lambda e: experiment_checks.not_aborted(e.record),
+            lambda e: experiment_checks.held(e.hypothesis),
+            _goodput_kept,
+            _latency,
+            _retry_after,
+            _connections,
+            _errors,
+            _recovered,
+            _metrics,
+        ),
+    ),
+    (
+        VerdictOutcome.INCONCLUSIVE,
+        2,
+        (lambda e: experiment_checks.could_be_judged(e.hypothesis),),
+    ),
+)

@@ -38,7 +38,7 @@ function bands(run) {
 function options(run, element, title, unit, series, extra = {}) {
   const axis = { stroke: css("--muted"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid") } };
   return {
-    title, width: element.clientWidth, height: 260, series, plugins: [bands(run)],
+    title, width: element.clientWidth, height: extra.height ?? 260, series, plugins: [bands(run)],
     cursor: { sync: { key: "run-" + run.number } },
     scales: { x: { time: false }, y: { range: (u, min, max) => [0, Math.max(1, extra.max ?? max) * 1.05] } },
     axes: [{ ...axis, values: (u, ticks) => ticks.map((t) => t + " s") }, { ...axis, size: 64, values: (u, ticks) => ticks.map((t) => t + unit) }],
@@ -91,13 +91,41 @@ function outcomes(run, element, max) {
   return new uPlot(options(run, element, "What clients saw, requests per second", "/s", series, { max }), data, element);
 }
 
-const KINDS = { traffic, latency, outcomes };
+// How the generator did: lower, since they are looked at only when something is wrong.
+const LOW = 180;
+function lateness(run, element, max) {
+  const series = [
+    seconds, line("p50", "--good", " ms", { dash: [2, 2] }), line("p99", "--shed", " ms"),
+    line("allowed", "--text", " ms", { dash: [10, 6], width: 1 }),
+  ];
+  const data = [run.second, run.lateness_p50, run.lateness_p99, constant(run, run.lateness_limit_ms)];
+  return new uPlot(options(run, element, "How late arrivals were started", " ms", series, { max, height: LOW }), data, element);
+}
+
+function cpu(run, element, max) {
+  const series = [seconds, line("busiest process", "--offered", " %"), line("one core", "--text", " %", { dash: [10, 6], width: 1 })];
+  const data = [run.second, run.cpu, constant(run, 100)];
+  return new uPlot(options(run, element, "CPU of the generator, of one core", " %", series, { max, height: LOW }), data, element);
+}
+
+function drops(run, element, max) {
+  const series = [
+    seconds, line("late", "--shed", "/s"), line("dropped", "--failed", "/s", { dash: [2, 2] }), line("lost", "--slow", "/s", { dash: [6, 3] }),
+  ];
+  const data = [run.second, run.late, run.dropped, run.lost];
+  return new uPlot(options(run, element, "Arrivals started late, dropped and lost per second", "/s", series, { max, height: LOW }), data, element);
+}
+
+const KINDS = { traffic, latency, outcomes, lateness, cpu, drops };
 function drawAll() {
   const runs = DATA.map((run, number) => (run ? { ...run, number } : null));
   const known = runs.filter(Boolean);
   const top = (keys) => Math.max(...known.flatMap((run) => keys.flatMap((key) => run[key].filter((v) => v != null))));
   // Charts of the same kind share a scale, so that runs can be compared by eye.
-  const max = { traffic: top(["offered"]), outcomes: top(["offered"]), latency: Math.max(top(["p99"]), known[0].objective_ms) };
+  const max = {
+    traffic: top(["offered"]), outcomes: top(["offered"]), latency: Math.max(top(["p99"]), known[0].objective_ms),
+    lateness: Math.max(top(["lateness_p99"]), known[0].lateness_limit_ms), cpu: Math.max(top(["cpu"]), 100), drops: top(["late", "dropped", "lost"]),
+  };
   for (const element of document.querySelectorAll("[data-chart]")) {
     const run = runs[Number(element.dataset.run)];
     element.textContent = "";

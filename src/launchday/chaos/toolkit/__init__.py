@@ -1,0 +1,1 @@
+"""Chaos Toolkit: actions, probes and a control for anybody's experiment, and the export of ours."""

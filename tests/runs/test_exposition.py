@@ -1,0 +1,57 @@
+"""The conductor's own metrics, asked for over HTTP."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from launchday.errors import PreflightError
+from launchday.metric_names import CHAOS_FAULT_ACTIVE
+from launchday.runs.exposition import exposed
+from tests.ports import free_port
+
+FAULT = {"experiment": "Slow", "link": "gateway", "fault": "latency 400 ms", "unix": 1.0}
+
+
+def active(port: int) -> dict[str, float]:
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+    assert answer.status_code == 200
+    return {
+        sample.labels["fault"]: sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == CHAOS_FAULT_ACTIVE.name
+        and sample.labels["experiment"] == "Slow"
+        and sample.labels["link"] == "gateway"
+    }
+
+
+def test_a_fault_is_0_then_1_while_it_is_in_then_0_as_long_as_the_run_lasts() -> None:
+    port = free_port()
+    with exposed(port) as saw:
+        seen = []
+        for event in ("planned", "applied", "verified", "updated", "undone"):
+            saw({"event": event, **FAULT})
+            seen.append(active(port)["latency 400 ms"])
+        assert seen == [0, 1, 1, 1, 0]
+        saw({"event": "applied", **FAULT})
+        saw({"event": "residual", **FAULT, "reasons": ["still there"]})
+        assert active(port)["latency 400 ms"] == 1
+        saw({"event": "aborted", "experiment": "Slow", "unix": 1.0, "reason": "floor"})
+    with pytest.raises(httpx.ConnectError):
+        active(port)
+
+
+def test_a_port_that_is_taken_is_refused_with_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PreflightError, match=f"run.metrics_port is {port}"), exposed(port):
+            pass
+
+
+def test_without_a_port_nobody_is_told_and_nothing_fails() -> None:
+    with exposed(None) as saw:
+        saw({"event": "applied", **FAULT})
