@@ -1,4 +1,4 @@
-"""What every part of planning takes in: loads that were held, and the objective they are held to."""
+"""What every part of planning takes in: loads that were held, and what they are held to."""
 
 from __future__ import annotations
 
