@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from launchday.capacity.cost import Cost, Price
+from launchday.capacity.forecast import Forecast
+from launchday.capacity.growth import FleetGrowth
+from launchday.capacity.replicas import UTILISATION
 from launchday.capacity.results import (
     Bottleneck,
     Estimate,
@@ -16,11 +20,9 @@ from launchday.capacity.results import (
     Validation,
     WhatIf,
 )
+from launchday.capacity.retry_verdict import ATTEMPTS
 from launchday.capacity.steps import Measured, Objective
-
-HEADROOM = 0.8
-"""u*: replicas are planned to run at this share of what was proved; the rest is for what varies."""
-
+from launchday.capacity.what_if import SURGES
 
 class Status(StrEnum):
     """How far a plan was checked against a run that it did not know."""
@@ -34,33 +36,29 @@ class Status(StrEnum):
 class Request:
     """What somebody wants to know.
 
-    `forecast_rps` is the peak that is expected (None: no forecast), `forecast_plus_minus_rps` the
-    half width of its own 95 % interval. `growth_share` is how much it grows in a quarter (0.15 =
-    15 %), with its half width. `zones` is how many the replicas are spread over; one of them may
-    be lost. `replicas_now` and `price_per_month` (of one replica, in `currency`) are None where
-    unknown. `utilisation` u* is the share of the proved rate that is planned for, `amplification`
-    how many attempts come in for a request (1: nobody retries). `retry_policy` names one policy
-    to be judged ("" : the usual ones), `retry_attempts` how often it tries, `refusal_ratio` what a
-    refusal costs of an answer's CPU (None: as measured). `surges` are the rows of the what-if
-    table. `seed` is that of every drawn number.
+    `forecast` is the peak that is expected, `growth` how it grows by the quarter, `price` what a
+    replica costs: None where not asked. `zones` is how many the replicas are spread over; one of
+    them may be lost. `replicas_now` is how many run today. `utilisation` u* is the share of the
+    proved rate that is planned for (default 0.8), `amplification` how many attempts come in for a
+    request (1: nobody retries). `retry_policy` names the one policy to be judged ("": all),
+    `retry_attempts` how often it tries, `refusal_ratio` what a refusal costs of an answer's CPU
+    (None: not known), `shedding` whether the target refuses at all. `surges` are the rows of the
+    what-if table. `seed` is that of every drawn number.
     """
 
     objective: Objective = field(default_factory=Objective)
-    forecast_rps: float | None = None
-    forecast_plus_minus_rps: float = 0.0
+    forecast: Forecast | None = None
     zones: int = 1
-    growth_share: float | None = None
-    growth_plus_minus_share: float = 0.0
-    quarters: int = 8
+    growth: FleetGrowth | None = None
     replicas_now: int | None = None
-    price_per_month: float | None = None
-    currency: str = "EUR"
-    utilisation: float = HEADROOM
+    price: Price | None = None
+    utilisation: float = UTILISATION
     amplification: float = 1.0
     retry_policy: str = ""
-    retry_attempts: int = 5
+    retry_attempts: int = ATTEMPTS
     refusal_ratio: float | None = None
-    surges: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    shedding: bool = True
+    surges: tuple[float, ...] = SURGES
     seed: int = 1
 
 
@@ -79,16 +77,6 @@ class Validity:
     refused_beyond_rps: float
     scaled_to_replicas: int
     banners: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the planned replicas cost in a month, and each million requests at the forecast."""
-
-    per_month: float
-    per_million: float
-    currency: str
-    sentence: str
 
 
 @dataclass(frozen=True)
