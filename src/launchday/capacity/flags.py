@@ -21,14 +21,14 @@ def _forecast(plan: Plan) -> list[str]:
     if needed.replicas <= tested:
         return []
     ratio = needed.forecast_rps / valid.tested_rps
-    how = f"adding up beyond {plural(tested, 'replica')} was not measured"
+    only = f"only {plural(tested, 'replica')} {'was' if tested == 1 else 'were'} measured"
     if needed.forecast_rps > valid.refused_beyond_rps:
         return [
             f"UNPROVED: {number(needed.forecast_rps)} rps is {number(ratio)} times the tested "
             f"{number(valid.tested_rps)} rps and needs {plural(needed.replicas, 'replica')}; "
-            f"{how}, and what they share (database, gateway) may give out first."
+            f"{only}, and what they share (database, gateway) may give out first."
         ]
-    return [f"The forecast needs {plural(needed.replicas, 'replica')}; {how}."]
+    return [f"The forecast needs {plural(needed.replicas, 'replica')}; {only}."]
 
 
 def _model(plan: Plan) -> list[str]:
