@@ -11,6 +11,7 @@ from launchday.capacity.growth import FleetGrowth
 from launchday.capacity.replicas import UTILISATION
 from launchday.capacity.results import (
     Bottleneck,
+    Demand,
     Estimate,
     Found,
     Growth,
@@ -23,6 +24,7 @@ from launchday.capacity.results import (
 from launchday.capacity.retry_verdict import ATTEMPTS
 from launchday.capacity.steps import Measured, Objective
 from launchday.capacity.what_if import SURGES
+
 
 class Status(StrEnum):
     """How far a plan was checked against a run that it did not know."""
@@ -124,3 +126,11 @@ class Plan:
     def valid_to_rps(self) -> float | None:
         """The highest rate of the tested target for which its numbers may be used."""
         return None if self.validity is None else self.validity.valid_to_rps
+
+    @property
+    def limiting(self) -> Demand | None:
+        """What a request takes of the bottleneck; None where it is unnamed or not a resource."""
+        if self.bottleneck is None:
+            return None
+        named = (d for d in self.bottleneck.demands if d.resource == self.bottleneck.resource)
+        return next(named, None)

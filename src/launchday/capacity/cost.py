@@ -72,9 +72,10 @@ def cost(replicas: int, rps: float, price: Price) -> Cost:
         )
     per_hour = replicas * price.per_hour
     per_month, per_million = per_hour * HOURS_PER_MONTH, per_hour / (rps * 3600) * 1e6
+    month, million = _money(per_month, price), _money(per_million, price)
     sentence = (
-        f"{replicas} replicas cost {_money(per_month, price)} a month, "
-        f"{_money(per_million, price)} per million requests if {rps:.4g} rps are asked all the time (more if less is asked)."
+        f"{replicas} replicas cost {month} a month, {million} per million requests if "
+        f"{rps:.4g} rps are asked all the time (more if less is asked)."
     )
     return Cost(replicas, per_month, per_million, price.currency, sentence)
 

@@ -83,28 +83,35 @@ class Around:
             )
 
 
-def parse(text: str) -> Forecast:
+def parse(text: str, name: str = "forecast") -> Forecast:
     """Read '1200', '1200rps±150', '1200+-150rps', '1.2k', '1200 ± 10%' (of the 1200).
+
+    `name` is what errors call it.
 
     Raises:
         SettingsError: it is none of these, or no forecast that can be planned for.
     """
-    value, plus_minus, percent = read_amounts(text, "forecast", "like 1200rps, 1.2k or 1200±150")
+    value, plus_minus, percent = read_amounts(text, name, "like 1200rps, 1.2k or 1200±150")
     if percent:
-        raise SettingsError(f"forecast is {text!r}: a rate has no percent before its ±")
+        raise SettingsError(f"{name} is {text!r}: a rate has no percent before its ±")
     try:
         return Forecast(value, plus_minus)
     except SettingsError as error:
-        raise SettingsError(f"forecast is {text!r}: {error}") from None
+        raise SettingsError(f"{name} is {text!r}: {error}") from None
 
 
-def parse_around(text: str, name: str) -> Around:
-    """Read '500k', '22%', '22%±4%' (points), '0.22±10%' (of the 0.22); `name` is for the error.
+def parse_around(text: str, name: str, *, share: bool = False) -> Around:
+    """Read '500k', '5±1' or '5±10%' (of the 5); `name` is for the error.
+
+    A `share` may also be '22%' or '22%±4%' (points).
 
     Raises:
         SettingsError: it is none of these, or not above 0.
     """
-    value, plus_minus, _ = read_amounts(text, name, "like 500000, 22%, 22%±4% or 5±1")
+    allowed = "like 22%, 22%±4% or 0.22" if share else "like 500000, 500k, 5±1 or 5±10%"
+    value, plus_minus, percent = read_amounts(text, name, allowed)
+    if percent and not share:
+        raise SettingsError(f"{name} is {text!r}: it must be {allowed}")
     try:
         return Around(value, plus_minus)
     except SettingsError as error:
@@ -181,15 +188,17 @@ def from_email(
     share_per_second = -math.expm1(-send_seconds / opening_seconds) / send_seconds
     factors = (sent, open_rate, journey_requests)
     middle = math.prod(factor.value for factor in factors) * share_per_second
+    middle += base.rps if base else 0.0
+    if not 0 < middle <= MOST_RPS:
+        raise SettingsError(
+            f"the e-mail brings {middle:g} rps: it must be above 0 and at most {MOST_RPS:g}"
+        )
     normal = np.random.default_rng(seed).standard_normal((len(factors) + 1, DRAWS))
     draws = np.full(DRAWS, share_per_second)
     for factor, row in zip(factors, normal, strict=False):  # the last row is that of the base
         draws = draws * np.maximum(factor.value + factor.plus_minus / NORMAL_95 * row, 0.0)
     if base is not None:
-        middle += base.rps
         draws = draws + np.maximum(base.rps + base.plus_minus_rps / NORMAL_95 * normal[-1], 0.0)
-    if not math.isfinite(middle):
-        raise SettingsError(f"the e-mail brings {middle:g} rps: no finite number")
     low, high = (float(end) for end in np.quantile(draws, (0.025, 0.975)))
     return Forecast(middle, _half(middle, low, high, factors, base))
 
@@ -206,7 +215,8 @@ def parse_users(text: str, seed: int = 1) -> Forecast:
     """
     given = _pairs(text)
     sent, open_rate, journey = (
-        parse_around(given[key], f"users: {key}") for key in ("email", "open", "journey")
+        parse_around(given[key], f"users: {key}", share=key == "open")
+        for key in ("email", "open", "journey")
     )
     return from_email(
         sent,
@@ -214,7 +224,7 @@ def parse_users(text: str, seed: int = 1) -> Forecast:
         journey,
         opening_seconds=parse_seconds(given.get("peak", "10min"), "users: peak"),
         send_seconds=parse_seconds(given.get("send", "1min"), "users: send"),
-        base=parse(given["base"]) if "base" in given else None,
+        base=parse(given["base"], "users: base") if "base" in given else None,
         seed=seed,
     )
 

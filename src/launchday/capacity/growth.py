@@ -166,8 +166,8 @@ def runs_out(rows: Sequence[Growth], replicas_today: int | None = None, zones: i
     if first.quarter == 0:
         return f"NOT ENOUGH today: {left}, and {need} (upper forecast)."
     return (
-        f"Runs out in quarter {first.quarter}: {left}, and {need} (upper forecast); enough to "
-        f"quarter {first.quarter - 1}."
+        f"Runs out in quarter {first.quarter}: {left}, and {need} (upper forecast); enough "
+        "before that."
     )
 
 

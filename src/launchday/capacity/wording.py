@@ -60,7 +60,10 @@ def plus_minus(estimate: Estimate) -> str:
     low, high = estimate.low, estimate.high
     if low is None or high is None or not math.isfinite(high - low):
         return number(estimate.value)
-    return f"{number(estimate.value)} ± {number((high - low) / 2)}"
+    half = (high - low) / 2
+    # As many places as the number has: 196 ± 4, not 196 ± 3.92.
+    rounded = f"{half:,.0f}" if abs(estimate.value) >= 100 and half >= 0.5 else number(half)
+    return f"{number(estimate.value)} ± {rounded}"
 
 
 def with_interval(estimate: Estimate) -> str:

@@ -88,25 +88,23 @@ def _answer(plan: Plan, rps: float) -> Replicas:
 
 def _shades(plan: Plan, end: float) -> tuple[Shade, ...]:
     shades = []
-    request = plan.request
-    if request.forecast_rps is not None and request.forecast_plus_minus_rps > 0:
-        half = request.forecast_plus_minus_rps
-        low, high = max(request.forecast_rps - half, 0.0), request.forecast_rps + half
-        shades.append(Shade(low, min(high, end), Ink.PURPLE, "the forecast, 95 %"))
     if plan.validity and plan.validity.refused_beyond_rps < end:
-        name = "beyond twice the tested load: assumes that replicas add up"
-        shades.insert(0, Shade(plan.validity.refused_beyond_rps, end, Ink.ORANGE, name))
+        name = "beyond twice the tested load: not measured how replicas add up"
+        shades.append(Shade(plan.validity.refused_beyond_rps, end, Ink.ORANGE, name))
+    forecast = plan.request.forecast
+    if forecast is not None and forecast.plus_minus_rps > 0:
+        high = min(forecast.high_rps, end)
+        shades.append(Shade(forecast.low_rps, high, Ink.PURPLE, "the forecast, 95 %"))
     return tuple(shades)
 
 
 def _rules(plan: Plan) -> tuple[Rule, ...]:
     rules = []
-    if plan.request.forecast_rps is not None:
-        words = f"forecast: {number(plan.request.forecast_rps)}"
-        rules.append(Rule(plan.request.forecast_rps, words, Ink.PURPLE, upright=True))
-    if plan.request.replicas_now is not None:
-        words = f"today: {plan.request.replicas_now}"
-        rules.append(Rule(float(plan.request.replicas_now), words, Ink.RED, dash=Dash.SOLID))
+    if (forecast := plan.request.forecast) is not None:
+        words = f"forecast: {number(forecast.rps)}"
+        rules.append(Rule(forecast.rps, words, Ink.PURPLE, upright=True))
+    if (now := plan.request.replicas_now) is not None:
+        rules.append(Rule(float(now), f"today: {now}", Ink.RED, dash=Dash.SOLID))
     return tuple(rules)
 
 

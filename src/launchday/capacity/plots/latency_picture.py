@@ -71,7 +71,8 @@ def _through(steps: list[Step]) -> tuple[Line, ...]:
         if step.steady and step.latency_seconds:
             by_rate.setdefault(step.offered_rps, []).append(math.log(step.latency_seconds))
     points = tuple(
-        (rps, math.exp(math.fsum(logs) / len(logs)) * _MILLI) for rps, logs in sorted(by_rate.items())
+        (rps, math.exp(math.fsum(logs) / len(logs)) * _MILLI)
+        for rps, logs in sorted(by_rate.items())
     )
     return (Line(points, Ink.BLUE),) if len(points) > 1 else ()
 
@@ -119,7 +120,11 @@ def _rules(found: Found | None, objective: Objective) -> tuple[Rule, ...]:
 
 def binding_words(binding: str) -> str:
     """What is missed first, in words."""
-    words = {"latency": "latency is missed", "shed": "shed is missed", "errors": "errors are missed"}
+    words = {
+        "latency": "latency is missed",
+        "shed": "shed is missed",
+        "errors": "errors are missed",
+    }
     return words.get(binding, "nothing is missed")
 
 

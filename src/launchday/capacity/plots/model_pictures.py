@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from launchday.capacity.answer import Plan
-from launchday.capacity.extrapolation import BANNER, REFUSED
+from launchday.capacity.extrapolation import BANNER_TO, PLAIN_TO
 from launchday.capacity.plots.picture import (
     Band,
     Dash,
@@ -24,7 +24,7 @@ from launchday.capacity.plots.picture import (
 from launchday.capacity.plots.scale import linear
 from launchday.capacity.results import UslFit
 from launchday.capacity.steps import Step
-from launchday.capacity.usl import throughput
+from launchday.capacity.usl import Usl
 from launchday.capacity.wording import number, percent, plural
 
 Place = Callable[[Step], tuple[float, float]]
@@ -40,7 +40,7 @@ def scalability_picture(plan: Plan) -> Picture:
         return nothing("scalability", title, "No step says how much was in flight.")
     most = max(step.concurrency for step in steps)
     fit = plan.usl
-    end = most * REFUSED if fit else most
+    end = most * BANNER_TO if fit else most
     curve = tuple((n, predicted(fit, n)) for n in _spread(end)) if fit else ()
     bands = _bands(fit, end) if fit else ()
     heights = [step.throughput_rps for step in steps] + [x for _, x in curve]
@@ -91,7 +91,7 @@ def residuals_picture(plan: Plan) -> Picture:
 
 def predicted(fit: UslFit, in_flight: float) -> float:
     """What the model says is answered per second with so much in flight."""
-    return throughput(fit.alpha.value, fit.beta.value, fit.gamma.value, in_flight)
+    return Usl(fit.alpha.value, fit.beta.value, fit.gamma.value).throughput(in_flight)
 
 
 def step_dots(steps: Sequence[Step], place: Place) -> tuple[Dots, ...]:
@@ -138,7 +138,7 @@ def _parts(curve: Points, most: float) -> tuple[Line, ...]:
     """The curve where it was tested, where it is believed, and where it is only shown."""
     if not curve:
         return ()
-    ends = (0.0, most, most * BANNER, most * REFUSED)
+    ends = (0.0, most, most * PLAIN_TO, most * BANNER_TO)
     styles = (
         ("fitted (USL)", Dash.SOLID),
         ("beyond the tested loads", Dash.DASHED),
@@ -162,8 +162,8 @@ def _bands(fit: UslFit, end: float) -> tuple[Band, ...]:
 
 def _shades(most: float) -> tuple[Shade, ...]:
     return (
-        Shade(most, most * BANNER, Ink.MUTED, f"not tested, up to {BANNER:g} times"),
-        Shade(most * BANNER, most * REFUSED, Ink.ORANGE, "not valid: shown as a warning only"),
+        Shade(most, most * PLAIN_TO, Ink.MUTED, f"not tested, up to {PLAIN_TO:g} times"),
+        Shade(most * PLAIN_TO, most * BANNER_TO, Ink.ORANGE, "not valid: shown as a warning only"),
     )
 
 

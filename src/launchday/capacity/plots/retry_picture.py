@@ -1,11 +1,11 @@
-"""Whether retries can hold the target down: V by surge, for each policy."""
+"""Whether retries can hold the target down: V by load, for each policy."""
 
 from __future__ import annotations
 
 import math
 
 from launchday.capacity.answer import Plan
-from launchday.capacity.plots.picture import Dots, Ink, Line, Picture, Rule, Shade, nothing
+from launchday.capacity.plots.picture import Dots, Ink, Line, Picture, Rule, nothing
 from launchday.capacity.plots.scale import linear
 from launchday.capacity.plots.utilisation_picture import LOOKS
 from launchday.capacity.results import RetryVerdict
@@ -34,7 +34,6 @@ def retry_picture(plan: Plan) -> Picture:
         _facts(verdicts),
         linear("load, times the forecast", [_LARGEST_SURGE]),
         linear("V", [top]),
-        shades=(),
         rules=(Rule(1.0, "stuck above", Ink.RED),),
         lines=tuple(
             Line(_straight(value, top), ink, f"{names}: V = {number(value)}", dash)
@@ -69,6 +68,3 @@ def _facts(verdicts: list[RetryVerdict]) -> str:
     if not stuck:
         return "With no policy can retries hold the target down at the forecast."
     return f"At the forecast retries can hold the target down with: {joined(stuck)}."
-
-
-_ = Shade

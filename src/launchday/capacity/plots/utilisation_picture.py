@@ -19,7 +19,7 @@ from launchday.capacity.plots.picture import (
 from launchday.capacity.plots.scale import linear
 from launchday.capacity.results import Bottleneck, Demand
 from launchday.capacity.steps import Step
-from launchday.capacity.wording import number, percent
+from launchday.capacity.wording import number
 
 LOOKS = (
     (Ink.BLUE, Dash.SOLID, Mark.DOT),
@@ -39,7 +39,9 @@ def utilisation_picture(plan: Plan) -> Picture:
     names = sorted({name for step in steps for name in step.utilisation})
     if not names:
         return nothing("utilisation", title, "No resource of the target was measured.")
-    demands = {demand.resource: demand for demand in plan.bottleneck.demands} if plan.bottleneck else {}
+    demands = (
+        {demand.resource: demand for demand in plan.bottleneck.demands} if plan.bottleneck else {}
+    )
     names.sort(key=lambda name: (_saturates(demands.get(name)), name))
     shown = names[: len(LOOKS)]
     most = max(step.throughput_rps for step in steps)
@@ -50,7 +52,7 @@ def utilisation_picture(plan: Plan) -> Picture:
         _facts(plan.bottleneck, len(names) - len(shown)),
         linear("answered per second", [end]),
         linear("utilisation of one unit", [0.0, 1.0], percent=True),
-        rules=_limits(plan.bottleneck, end),
+        rules=_limits(plan.limiting, end),
         lines=tuple(
             _law(demands[name], end, ink, dash)
             for name, (ink, dash, _) in zip(shown, LOOKS, strict=False)
@@ -83,30 +85,19 @@ def _law(demand: Demand, end: float, ink: Ink, dash: Dash) -> Line:
 def _dots(steps: list[Step], name: str, ink: Ink, mark: Mark) -> Dots:
     some = [step for step in steps if name in step.utilisation]
     places = finite(tuple((step.throughput_rps, step.utilisation[name]) for step in some))
-    return Dots(tuple((x, min(max(u, 0.0), 1.0)) for x, u in places), ink, f"{name}, measured", mark)
-
-
-def _limits(bottleneck: Bottleneck | None, end: float) -> tuple[Rule, ...]:
-    if bottleneck is None or not bottleneck.resource:
-        return ()
-    return tuple(
-        Rule(at, f"{demand.resource} gives out: {number(at)} rps", Ink.PURPLE, upright=True)
-        for demand in bottleneck.demands
-        if demand.resource == bottleneck.resource
-        and math.isfinite(at := demand.saturates_rps.value)
-        and at <= end
+    return Dots(
+        tuple((x, min(max(u, 0.0), 1.0)) for x, u in places), ink, f"{name}, measured", mark
     )
+
+
+def _limits(demand: Demand | None, end: float) -> tuple[Rule, ...]:
+    at = _saturates(demand)
+    if demand is None or not at <= end:
+        return ()
+    return (Rule(at, f"{demand.resource} full: {number(at)} rps", Ink.PURPLE, upright=True),)
 
 
 def _facts(bottleneck: Bottleneck | None, hidden: int) -> str:
     words = bottleneck.sentence if bottleneck else "No bottleneck was named."
     more = f" {hidden} less busy resources are not drawn." if hidden > 0 else ""
     return f"{words}{more}"
-
-
-def busiest(step: Step) -> str:
-    """The busiest resource of a step in words, empty where none was measured."""
-    if not step.utilisation:
-        return ""
-    name = max(sorted(step.utilisation), key=lambda each: step.utilisation[each])
-    return f"{name} {percent(step.utilisation[name])}"

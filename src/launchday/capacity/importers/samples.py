@@ -1,0 +1,170 @@
+"""Requests one by one, as k6 and JMeter write them: cut into plateaus, each a step with batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from launchday.capacity.importers.plateaus import (
+    SHORTEST_SECONDS,
+    Plateau,
+    find_plateaus,
+    warm_up_of,
+)
+from launchday.capacity.importers.source import Source
+from launchday.capacity.steady import why_unsteady
+from launchday.capacity.steps import Batch, LeftOut, Objective, Step
+from launchday.histogram import LogHistogram
+
+GOOD, SHED, ERROR = 0, 1, 2
+_BATCH_SECONDS = 5
+_LONGEST_SECONDS = 7 * 86_400
+_SMALLEST_SECONDS = 1e-6
+_LOG_GROWTH = float(np.log(1.02))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Requests of one file: when each ended (Unix seconds), how long it took, how it went.
+
+    `outcomes` are GOOD, SHED (turned away: 429) or ERROR. `levels` are users by Unix second,
+    `missed` requests by Unix second that the tool meant to start and could not.
+    """
+
+    ends: NDArray[np.float64]
+    latencies: NDArray[np.float64]
+    outcomes: NDArray[np.int8]
+    levels: Mapping[int, float]
+    missed: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """The same requests sorted by their end, and what each second from the first on holds."""
+
+    samples: Samples
+    edges: NDArray[np.int64]
+    rates: NDArray[np.float64]
+    missed: NDArray[np.float64]
+    in_flight: NDArray[np.float64]
+
+
+def steps_of(
+    source: Source, samples: Samples, objective: Objective
+) -> tuple[list[Step], list[LeftOut]]:
+    """A step for each plateau of at least 10 s, without its first fifth and its last second.
+
+    In flight is the sum of all latencies by the seconds (Little). The latency is that of all
+    requests that were not turned away, failed ones too, as the tool timed them.
+
+    Raises:
+        RecordError: the timestamps span more than a week: they are not one run.
+    """
+    seconds = _by_second(source, samples)
+    first = int(seconds.samples.ends[0])
+    levels = [samples.levels.get(first + i) for i in range(len(seconds.rates))]
+    steps: list[Step] = []
+    left_out: list[LeftOut] = []
+    for plateau in find_plateaus(levels, seconds.rates.tolist(), seconds.in_flight.tolist()):
+        where = f"{source.at()} seconds {plateau.first}-{plateau.after} ({plateau.words})"
+        found = _step(where, seconds, plateau, objective)
+        if isinstance(found, Step):
+            steps.append(found)
+        else:
+            left_out.append(found)
+    return steps, left_out
+
+
+def _by_second(source: Source, samples: Samples) -> _Seconds:
+    order = np.argsort(samples.ends, kind="stable")
+    ends = samples.ends[order]
+    first = int(ends[0])
+    span = int(ends[-1]) - first + 1
+    if span > _LONGEST_SECONDS:
+        raise source.refused(f"its timestamps span {span / 86_400:.0f} days: not one run")
+    latencies = samples.latencies[order]
+    edges = np.searchsorted(ends, first + np.arange(span + 1), side="left")
+    moments = first + np.arange(span) + 0.5
+    begun = np.searchsorted(np.sort(ends - latencies), moments, side="right")
+    ended = np.searchsorted(ends, moments, side="right")
+    missed = np.array([samples.missed.get(first + i, 0.0) for i in range(span)])
+    ordered = Samples(ends, latencies, samples.outcomes[order], samples.levels, samples.missed)
+    rates = np.diff(edges).astype(float)
+    return _Seconds(ordered, edges.astype(np.int64), rates, missed, (begun - ended).astype(float))
+
+
+def _step(where: str, seconds: _Seconds, plateau: Plateau, objective: Objective) -> Step | LeftOut:
+    first, after = plateau.first + warm_up_of(plateau.seconds), plateau.after - 1
+    if plateau.seconds < SHORTEST_SECONDS:
+        words = f"held for {plateau.seconds} s only: at least {SHORTEST_SECONDS} s are needed"
+        return LeftOut(where, words)
+    batches = _batches(seconds, first, after, objective)
+    done = sum(batch.offered for batch in batches)
+    latency = LogHistogram.merged(batch.latency for batch in batches)
+    if latency.total == 0:
+        return LeftOut(where, "not one request was let in")
+    held = after - first
+    span = slice(seconds.edges[first], seconds.edges[after])
+    in_flight = float(seconds.samples.latencies[span].sum()) / held
+    rates = seconds.rates[first:after].tolist()
+    intended = (seconds.rates + seconds.missed)[first:after].tolist()
+    let_in = seconds.samples.outcomes[span] != SHED
+    mean = float(seconds.samples.latencies[span][let_in].mean())
+    return Step(
+        source=where,
+        offered_rps=sum(intended) / held,
+        goodput_rps=sum(batch.good for batch in batches) / held,
+        throughput_rps=done / held,
+        concurrency=in_flight,
+        mean_seconds=mean,
+        latency_seconds=mean
+        if objective.quantile is None
+        else latency.quantile(objective.quantile),
+        seconds=float(held),
+        requests=done,
+        shed_share=sum(batch.shed for batch in batches) / done,
+        error_share=sum(batch.errors for batch in batches) / done,
+        batches=batches,
+        unsteady=why_unsteady(
+            rates,
+            intended,
+            seconds.in_flight[first:after].tolist(),
+            in_flight,
+            done / held,
+            in_flight * held / done,
+        ),
+    )
+
+
+def _batches(seconds: _Seconds, first: int, after: int, objective: Objective) -> tuple[Batch, ...]:
+    """Pieces of five seconds; the last takes what is left over."""
+    count = max(1, (after - first) // _BATCH_SECONDS)
+    starts = [first + i * _BATCH_SECONDS for i in range(count)]
+    return tuple(
+        _batch(seconds, start, end, objective)
+        for start, end in zip(starts, [*starts[1:], after], strict=True)
+    )
+
+
+def _batch(seconds: _Seconds, first: int, after: int, objective: Objective) -> Batch:
+    span = slice(seconds.edges[first], seconds.edges[after])
+    outcomes, latencies = seconds.samples.outcomes[span], seconds.samples.latencies[span]
+    in_time = (outcomes == GOOD) & (latencies <= objective.seconds)
+    return Batch(
+        seconds=float(after - first),
+        offered=len(outcomes),
+        good=int(np.count_nonzero(in_time)),
+        shed=int(np.count_nonzero(outcomes == SHED)),
+        errors=int(np.count_nonzero(outcomes == ERROR)),
+        latency=_histogram(latencies[outcomes != SHED]),
+    )
+
+
+def _histogram(latencies: NDArray[np.float64]) -> LogHistogram:
+    """`LogHistogram.record_all`, for a million values: the same buckets by numpy."""
+    scaled = np.maximum(latencies / _SMALLEST_SECONDS, 1.0)
+    buckets, counts = np.unique((np.log(scaled) / _LOG_GROWTH).astype(int), return_counts=True)
+    return LogHistogram(dict(zip(buckets.tolist(), counts.tolist(), strict=True)))
