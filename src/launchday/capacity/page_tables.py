@@ -147,8 +147,10 @@ def _retry(plan: Plan) -> Table:
 
 def _steps(plan: Plan) -> Table:
     latency = "mean" if plan.request.objective.quantile is None else "quantile"
-    heads = ("step", "offered", "answered", "good", "in flight", f"{latency} ms", "95 % from", "to")
-    heads = (*heads, "shed", "errors", "")
+    heads = (
+        *("step", "offered", "answered", "good", "in flight"),
+        *(f"{latency} ms", "95 % from", "to", "shed", "errors", ""),
+    )
     rows = tuple(_step(step) for step in sorted(plan.measured.steps, key=_by_load))
     return Table("Steps", heads, rows, frozenset({0, 10}), "Rates are per second.")
 
