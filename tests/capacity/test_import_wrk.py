@@ -63,7 +63,7 @@ Transfer/sec:    130.85KB
 def test_a_closed_loop_has_its_connections_in_flight(tmp_path: Path) -> None:
     (step,) = read_text(tmp_path, WRK, "wrk").steps
     assert (step.concurrency, step.throughput_rps) == (400, 748868.53)
-    assert step.mean_seconds == pytest.approx(635.91e-6)
+    assert step.mean_seconds == pytest.approx(400 / 748868.53)
     assert step.latency_seconds == pytest.approx(0.0058)
     assert (step.seconds, step.requests) == (30, 22464657)
     assert step.source == "loads.txt line 1"
@@ -74,6 +74,12 @@ def test_answers_that_failed_and_broken_sockets_are_errors(tmp_path: Path) -> No
     assert step.error_share == pytest.approx(16 / 22464661)
     assert step.goodput_rps < step.throughput_rps
     assert step.latency_seconds == step.mean_seconds
+
+
+def test_connections_that_failed_are_not_in_flight(tmp_path: Path) -> None:
+    (step,) = read_text(tmp_path, WRK.replace("connect 0", "connect 9"), "wrk").steps
+    assert step.concurrency == 400  # at most the connections: 635.91 us x 748868.53/s is 476
+    assert step.mean_seconds == pytest.approx(635.91e-6)
 
 
 def test_wrk2_keeps_a_rate_so_in_flight_is_by_littles_law(tmp_path: Path) -> None:
@@ -135,8 +141,10 @@ def test_outputs_of_a_real_wrk_obey_littles_law() -> None:
     assert [step.concurrency for step in steps] == [1, 2, 4, 8, 12, 16]
     for step in steps:
         assert step.mean_seconds is not None
+        assert step.latency_seconds is not None
+        assert step.mean_seconds < step.latency_seconds
         flight = step.throughput_rps * step.mean_seconds
-        assert flight == pytest.approx(step.concurrency, rel=0.05)
+        assert flight == pytest.approx(step.concurrency)
         assert 0 < step.error_share < 0.01
 
 
