@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from launchday.capacity.answer import Plan
+from launchday.capacity.plots.labels import at_side
 from launchday.capacity.plots.picture import Axis, Dash, Dots, Ink, Mark, Picture, Rule
 from launchday.capacity.plots.pictures import pictures
-from launchday.capacity.plots.scale import ticks, within, written
+from launchday.capacity.plots.scale import share, ticks, within, written
 
 _COLOURS = {
     Ink.BLUE: "#0072b2",
@@ -28,6 +29,7 @@ _COLOURS = {
 _STYLES = {Dash.SOLID: "-", Dash.DASHED: "--", Dash.DOTTED: ":"}
 _SHAPES = {Mark.DOT: "o", Mark.RING: "o", Mark.DIAMOND: "D", Mark.CROSS: "x"}
 _ROW_POINTS = 12  # height of a row of labels above the plot
+_PLOT_ROWS = 400.0  # of the height of a plot, if a row of labels beside it is 15
 
 
 def write_pngs(plan: Plan, directory: Path) -> list[Path]:
@@ -143,14 +145,17 @@ def _name_rules(axes: Axes, picture: Picture) -> int:
             color=_COLOURS[rule.ink],
             fontsize=8,
         )
-    for side, rule in enumerate(across):
+    heights = [_PLOT_ROWS * (1 - share(picture.y, rule.at)) for rule in across]
+    beside = at_side(
+        [(y, rule.label) for y, rule in zip(heights, across, strict=True)], 0, _PLOT_ROWS
+    )
+    for rule, y in zip(across, beside, strict=True):
         axes.axhline(rule.at, **_rule_style(rule))
-        # Neighbours on a logarithmic axis are close: every other label is a little further out.
         axes.annotate(
             rule.label,
-            (1.0, rule.at),
-            xycoords=("axes fraction", "data"),
-            xytext=(4 + 46 * (side % 2), -3),
+            (1.0, 1 - y / _PLOT_ROWS),
+            xycoords="axes fraction",
+            xytext=(4, -3),
             textcoords="offset points",
             color=_COLOURS[rule.ink],
             fontsize=8,
