@@ -14,10 +14,10 @@ from launchday.capacity.objective import find
 from launchday.capacity.paragraph import paragraph, replicas_tested, shared
 from launchday.capacity.queueing_words import queueing_words
 from launchday.capacity.results import Estimate, Found, UslFit, Validation
-from launchday.capacity.steps import Measured, Step
+from launchday.capacity.steps import Measured, Objective, Step
 from launchday.capacity.usl import Usl
 from launchday.capacity.usl_fit import fit_usl
-from launchday.capacity.wording import joined, plural
+from launchday.capacity.wording import joined, measure, plural
 from launchday.errors import RecordError
 
 FEWEST_LOADS = 6
@@ -39,7 +39,7 @@ def plan(measured: Measured, request: Request) -> Plan:
     answer = Plan(request, measured, usl=fit, usl_missing=missing)
     if why := _unusable(measured):
         return finished(replace(answer, refused=why))
-    found = find(measured.steps, request.objective, request.seed)
+    found = _judged(measured.steps, request.objective)
     answer = replace(
         answer,
         found=found,
@@ -62,6 +62,16 @@ def finished(answer: Plan) -> Plan:
     """The plan with everything that is said in words."""
     answer = replace(answer, queueing=queueing_words(answer), flags=flags(answer))
     return replace(answer, paragraph=paragraph(answer))
+
+
+def _judged(steps: Sequence[Step], objective: Objective) -> Found:
+    """What the objective allows; tables without a latency cannot be judged by one."""
+    mean = objective.quantile is None
+    if any((s.mean_seconds if mean else s.latency_seconds) is not None for s in steps):
+        return find(steps, objective)
+    rates = [step.throughput_rps for step in steps]
+    words = f"no {measure(objective)} was measured"
+    return Found(None, None, "", "", (), min(rates), max(rates), words)
 
 
 def _model(measured: Measured, seed: int) -> tuple[UslFit | None, str]:

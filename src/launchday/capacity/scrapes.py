@@ -15,6 +15,7 @@ from launchday.errors import RecordError
 from launchday.record import METRICS_FILE
 
 _UNIX = re.compile(rb'^\{\s*"unix"\s*:\s*([0-9.eE+-]+)')
+_LINES_BETWEEN = 12
 _STARTED = "process_start_time_seconds"
 _COUNTERS = re.compile(r"^[^{]*(?:_total|_sum|_count)(?:\{|$)")
 
@@ -72,8 +73,10 @@ class Scrapes:
             return None
         (i, before), (j, after) = begin, end
         values = [before, after]
-        if _restarted(before, after):
-            between = (self._values(line) for line in range(i + 1, j))
+        if _restarted(before, after) or _STARTED not in after:
+            # Who does not say when it started may have done so twice: then some lines must do.
+            stride = 1 if _restarted(before, after) else max(1, (j - i) // _LINES_BETWEEN)
+            between = (self._values(line) for line in range(i + 1, j, stride))
             values[1:1] = [each for each in between if each]
         names = [name for name in after if _COUNTERS.match(name)]
         rises = {name: _rise([each.get(name) for each in values]) for name in names}

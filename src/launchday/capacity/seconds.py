@@ -102,7 +102,7 @@ def _sum_of(latencies: LogHistogram) -> float:
 
 def mean_of(latencies: LogHistogram) -> float | None:
     """The mean in seconds (at most 1 % off), or None of nothing."""
-    return _sum_of(latencies) / latencies.total if latencies.counts else None
+    return _sum_of(latencies) / latencies.total if latencies.total else None
 
 
 def _good(outcome: str, cell: Cell, objective: Objective, own_seconds: float) -> int:

@@ -52,7 +52,12 @@ def stretches(record: Record, schedule: Schedule) -> list[Stretch]:
     plan = _plan(schedule, seen)
     faults = _faults(record, schedule)
     result: list[Stretch] = []
-    for (of_plan, fault), group in groupby(range(seen), lambda s: (plan.get(s), _in(faults, s))):
+
+    def what(second: int) -> tuple[int | None, str]:
+        fault = _in(faults, second)
+        return (None, fault) if fault else (plan.get(second), "")
+
+    for (of_plan, fault), group in groupby(range(seen), what):
         found = list(group)
         start, end = found[0], found[-1] + 1
         if fault:

@@ -60,8 +60,16 @@ def read_table(
     for source in sources:
         refuse_other_tools(source, kind)
     steps, left_out = KINDS[kind](sources, objective, columns)
+    for step in steps:
+        _refuse_nothing(step)
     if not steps:
         names = ", ".join(source.path.name for source in sources)
         first = f": {left_out[0].source}: {left_out[0].reason}" if left_out else ""
         raise RecordError(f"there is no load in {names}{first}")
     return Measured(steps=tuple(steps), left_out=tuple(left_out), digest=digest_of(sources))
+
+
+def _refuse_nothing(step: Step) -> None:
+    """Latencies of 0 ms: faster than the tool's clock."""
+    if min(step.concurrency, step.throughput_rps, step.mean_seconds or 0.0) <= 0:
+        raise RecordError(f"{step.source}: every request took 0 ms: the tool's clock is too coarse")

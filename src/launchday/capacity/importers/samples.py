@@ -57,7 +57,7 @@ def steps_of(
 ) -> tuple[list[Step], list[LeftOut]]:
     """A step for each plateau of at least 10 s, without its first fifth and its last second.
 
-    In flight is the sum of all latencies by the seconds (Little). The latency is that of all
+    In flight is the mean over time of how many requests were open. The latency is that of all
     requests that were not turned away, failed ones too, as the tool timed them.
 
     Raises:
@@ -87,13 +87,37 @@ def _by_second(source: Source, samples: Samples) -> _Seconds:
         raise source.refused(f"its timestamps span {span / 86_400:.0f} days: not one run")
     latencies = samples.latencies[order]
     edges = np.searchsorted(ends, first + np.arange(span + 1), side="left")
-    moments = first + np.arange(span) + 0.5
-    begun = np.searchsorted(np.sort(ends - latencies), moments, side="right")
-    ended = np.searchsorted(ends, moments, side="right")
+    in_flight = np.diff(_open_seconds(_spread(ends) - first, latencies, span))
     missed = np.array([samples.missed.get(first + i, 0.0) for i in range(span)])
     ordered = Samples(ends, latencies, samples.outcomes[order], samples.levels, samples.missed)
     rates = np.diff(edges).astype(float)
-    return _Seconds(ordered, edges.astype(np.int64), rates, missed, (begun - ended).astype(float))
+    return _Seconds(ordered, edges.astype(np.int64), rates, missed, in_flight)
+
+
+def _spread(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ends that are known to the second only, evenly over their second; others as they are."""
+    seconds, where, counts = np.unique(ends, return_inverse=True, return_counts=True)
+    if np.any(seconds != np.floor(seconds)):
+        return ends
+    rank = np.arange(len(ends)) - np.repeat(np.cumsum(counts) - counts, counts)
+    spread: NDArray[np.float64] = ends + (rank + 0.5) / counts[where]
+    return spread
+
+
+def _open_seconds(
+    ends: NDArray[np.float64], latencies: NDArray[np.float64], span: int
+) -> NDArray[np.float64]:
+    """Seconds that requests were open before 0, 1, ... `span`: its differences are in flight.
+
+    Each request adds t - start once it began, and takes t - end away once it ended.
+    """
+    moments = np.arange(span + 1, dtype=float)
+    total = np.zeros(span + 1)
+    for sign, times in ((1, np.sort(ends - latencies)), (-1, np.sort(ends))):
+        sums = np.concatenate(([0.0], np.cumsum(times)))
+        before = np.searchsorted(times, moments, side="right")
+        total += sign * (moments * before - sums[before])
+    return total
 
 
 def _step(where: str, seconds: _Seconds, plateau: Plateau, objective: Objective) -> Step | LeftOut:
@@ -108,7 +132,8 @@ def _step(where: str, seconds: _Seconds, plateau: Plateau, objective: Objective)
         return LeftOut(where, "not one request was let in")
     held = after - first
     span = slice(seconds.edges[first], seconds.edges[after])
-    in_flight = float(seconds.samples.latencies[span].sum()) / held
+    in_flight = float(seconds.in_flight[first:after].mean())
+    taken = float(seconds.samples.latencies[span].mean())
     rates = seconds.rates[first:after].tolist()
     intended = (seconds.rates + seconds.missed)[first:after].tolist()
     let_in = seconds.samples.outcomes[span] != SHED
@@ -134,7 +159,7 @@ def _step(where: str, seconds: _Seconds, plateau: Plateau, objective: Objective)
             seconds.in_flight[first:after].tolist(),
             in_flight,
             done / held,
-            in_flight * held / done,
+            taken,
         ),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ from launchday.errors import RecordError, SettingsError
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ODD_NUMBER = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
+SMALLEST, LARGEST = 1e-15, 1e20
+"""What is measured lies between; so do products and quotients of two, within a float."""
+
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -99,7 +101,7 @@ def number(source: Source, line: int | None, column: str, cell: str) -> float:
         what = "not finite" if _ODD_NUMBER.fullmatch(shown) else "not a number"
         raise source.refused(f"column {column!r}: {_short(shown)} is {what}", line)
     value = float(shown)
-    if not math.isfinite(value) or value < 0:
+    if value < 0 or value > LARGEST:
         what = "negative" if value < 0 else "too large"
         raise source.refused(f"column {column!r}: {_short(shown)} is {what}", line)
     return value
@@ -112,8 +114,9 @@ def positive(source: Source, line: int | None, column: str, cell: str) -> float:
         RecordError: as `number`, and for 0.
     """
     value = number(source, line, column, cell)
-    if value == 0:
-        raise source.refused(f"column {column!r}: {_short(cell)} must be more than 0", line)
+    if value < SMALLEST:
+        what = "must be more than 0" if value == 0 else "is too small"
+        raise source.refused(f"column {column!r}: {_short(cell)} {what}", line)
     return value
 
 

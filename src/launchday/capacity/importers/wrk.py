@@ -56,9 +56,11 @@ def read_wrk(
 ) -> tuple[list[Step], list[LeftOut]]:
     """Each output is a step, however many a file holds.
 
-    wrk is a closed loop: its connections are what is in flight. wrk2 times requests from when they
-    were due, so in flight is X · R, at most the connections. Non-2xx answers and socket errors
-    are errors. The rate that wrk2 was told (`-R`) is not in its output; it is read from a line
+    wrk is a closed loop: its connections N are what is in flight, and its mean latency is N / X.
+    (The mean that it prints is up to a tenth above: it adds samples that it thinks it missed.)
+    Where connections failed, N is X · R with the mean that it prints. wrk2 times requests from
+    when they were due, so in flight is X · R, at most the connections. Non-2xx answers and socket
+    errors are errors. The rate that wrk2 was told (`-R`) is not in its output; it is read from a line
     of the shell before it, if there is one.
 
     Raises:
@@ -90,14 +92,18 @@ def _step(output: _Output, objective: Objective) -> Step:
     quantile = _quantile(output, objective)
     done, lost = float(total[1]), _lost(output)
     errors = min(1.0, lost / (done + _unanswered(output)))
+    sockets = output.find(_SOCKETS)
     paced = output.intended_rps is not None or any("HdrHistogram" in x for x in output.lines)
     offered = output.intended_rps or rate
+    flight = min(connections, rate * mean)
+    if not paced and not (sockets and int(sockets[1])):
+        flight, mean = connections, connections / rate
     return Step(
         source=output.source.at(output.line),
         offered_rps=max(offered, rate),
         goodput_rps=rate * (1 - errors),
         throughput_rps=rate,
-        concurrency=min(connections, rate * mean) if paced else connections,
+        concurrency=flight,
         mean_seconds=mean,
         latency_seconds=mean if objective.quantile is None else quantile,
         seconds=_value(output, total[2], "requests in"),

@@ -21,21 +21,22 @@ class Label:
 
 
 def on_top(places: Sequence[tuple[float, str]], left: float, right: float) -> list[Label]:
-    """Labels of upright rules: each in the first row in which it overlaps no other.
+    """Labels of upright rules: each in the first row in which nothing runs through anything.
 
-    A label stands right of its rule, or left of it where it would be cut.
+    A rule reaches up to its own label, through the rows below it. A label stands right of its
+    rule, or left of it where it would be cut, cover another or have a rule through it.
     """
-    taken: list[list[tuple[float, float]]] = []
-    labels = []
+    placed: list[tuple[Label, float, tuple[float, float]]] = []
     for x, text in places:
-        start, end, anchor = _span(x, LETTER * len(text), left, right)
-        row = next((k for k, spans in enumerate(taken) if _free(spans, start, end)), len(taken))
-        if row == len(taken):
-            taken.append([])
-        taken[row].append((start, end))
+        spans = _spans(x, LETTER * len(text), left, right)
+        below = 1 + max((label.row for label, _, _ in placed), default=-1)
+        fits = (
+            (row, span) for row in range(below + 1) for span in spans if _free(placed, row, x, span)
+        )
+        row, (start, end, anchor) = next(fits, (below, spans[0]))
         at = start if anchor == "start" else end
-        labels.append(Label(at, row, text, anchor))
-    return labels
+        placed.append((Label(at, row, text, anchor), x, (start, end)))
+    return [label for label, _, _ in placed]
 
 
 def at_side(places: Sequence[tuple[float, str]], top: float, bottom: float) -> list[float]:
@@ -51,13 +52,24 @@ def at_side(places: Sequence[tuple[float, str]], top: float, bottom: float) -> l
     return heights
 
 
-def _span(x: float, width: float, left: float, right: float) -> tuple[float, float, str]:
-    if x - 4 + width <= right:
-        return x - 4, x - 4 + width, "start"
-    if x + 4 - width >= left - 50:
-        return x + 4 - width, x + 4, "end"
-    return right - width, right, "end"
+def _spans(x: float, width: float, left: float, right: float) -> list[tuple[float, float, str]]:
+    spans = [(x - 4, x - 4 + width, "start"), (x - width, x, "end")]
+    inside = [span for span in spans if span[1] <= right and span[0] >= left - 50]
+    return inside or [(right - width, right, "end")]
 
 
-def _free(spans: Sequence[tuple[float, float]], start: float, end: float) -> bool:
-    return all(end + _SPACE <= low or start - _SPACE >= high for low, high in spans)
+def _free(
+    placed: Sequence[tuple[Label, float, tuple[float, float]]],
+    row: int,
+    x: float,
+    span: tuple[float, float, str],
+) -> bool:
+    """Whether a label and its rule fit into a row without running through what is there."""
+    for label, rule, (low, high) in placed:
+        if label.row == row and span[0] - _SPACE < high and low < span[1] + _SPACE:
+            return False
+        if label.row < row and span[0] - 2 < rule < span[1] + 2:
+            return False
+        if label.row > row and low - 2 < x < high + 2:
+            return False
+    return True

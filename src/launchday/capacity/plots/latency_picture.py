@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from launchday.capacity.answer import Plan
 from launchday.capacity.plots.model_pictures import step_dots, title_of
@@ -30,7 +31,8 @@ def latency_picture(plan: Plan) -> Picture:
     objective = plan.request.objective
     title = f"{measure(objective)} by rate"
     title = title[0].upper() + title[1:] if objective.quantile is None else title
-    steps = [step for step in plan.measured.steps if step.latency_seconds]
+    steps = [_judged(step, objective) for step in plan.measured.steps]
+    steps = [step for step in steps if step.latency_seconds]
     if not steps:
         return nothing("latency", title, "No latency was measured.")
     heights = [height for step in steps for height in _heights(step)]
@@ -53,6 +55,13 @@ def missed(step: Step, objective: Objective) -> str:
     if step.shed_share > objective.most_shed_share:
         return "shed"
     return "errors" if step.error_share > objective.most_error_share else ""
+
+
+def _judged(step: Step, objective: Objective) -> Step:
+    """The step with the latency that the objective looks at."""
+    if objective.quantile is not None:
+        return step
+    return replace(step, latency_seconds=step.mean_seconds, low_seconds=None, high_seconds=None)
 
 
 def _heights(step: Step) -> list[float]:

@@ -38,8 +38,8 @@ def scalability_picture(plan: Plan) -> Picture:
     steps = [step for step in plan.measured.steps if step.concurrency > 0]
     if not steps:
         return nothing("scalability", title, "No step says how much was in flight.")
-    most = max(step.concurrency for step in steps)
     fit = plan.usl
+    most = max(n for n, _ in fit.points) if fit else max(step.concurrency for step in steps)
     end = most * BANNER_TO if fit else most
     curve = tuple((n, predicted(fit, n)) for n in _spread(end)) if fit else ()
     bands = _bands(fit, end) if fit else ()
@@ -49,7 +49,7 @@ def scalability_picture(plan: Plan) -> Picture:
         "scalability",
         title,
         _facts(plan, len(steps), most),
-        linear("requests in flight", [0.0, end]),
+        linear("requests in flight", [end, *(step.concurrency for step in steps)]),
         linear("answered per second", heights),
         shades=_shades(most) if fit else (),
         bands=bands,
@@ -175,7 +175,7 @@ def _peak(fit: UslFit, end: float) -> tuple[Rule, ...]:
 
 
 def _facts(plan: Plan, steps: int, most: float) -> str:
-    words = f"{plural(steps, 'step')} with up to {number(most)} requests in flight"
+    words = f"{plural(steps, 'step')}, used up to {number(most)} requests in flight"
     if plan.usl is None:
         return f"{words}; no model: {plan.usl_missing or 'none was fitted'}."
     if plan.usl.refused:
