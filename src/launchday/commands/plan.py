@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from launchday.capacity.importers import KINDS, read_table
 from launchday.capacity.loads import measure
 from launchday.capacity.page import render_page
 from launchday.capacity.retry_verdict import POLICIES
-from launchday.capacity.steps import Measured
+from launchday.capacity.steps import Measured, Objective
 from launchday.capacity.validation import Checked, check, rates_to_drive, recommended_rps
 from launchday.commands.plan_request import (
     Asked,
@@ -122,7 +123,7 @@ def _plan(asked: Asked, records: Sequence[Record]) -> Plan:
     return answer
 
 
-def _measured(asked: Asked, records: Sequence[Record], objective: Any) -> Measured:
+def _measured(asked: Asked, records: Sequence[Record], objective: Objective) -> Measured:
     if asked.from_kind is not None:
         return read_table(asked.inputs, asked.from_kind, objective, columns_of(asked))
     return measure(records, objective)
@@ -130,7 +131,7 @@ def _measured(asked: Asked, records: Sequence[Record], objective: Any) -> Measur
 
 def _shedding(records: Sequence[Record]) -> bool:
     """Whether the target refuses at all: of a local stack it is known, else it is assumed."""
-    stacks = [validated for record in records if (validated := record.info.settings.get("local"))]
+    stacks = [stack for record in records if (stack := record.info.settings.get("local"))]
     return all(stack.get("shedding", True) for stack in stacks)
 
 
@@ -163,4 +164,17 @@ def _write(answer: Plan, directory: Path, png: bool) -> None:
 
 
 def _write_pngs(answer: Plan, directory: Path) -> None:
-    raise NotImplementedError
+    # Where it keeps its fonts, and that this takes a while once, is nothing to act on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        from launchday.capacity.plots.png import write_pngs
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        raise SettingsError(
+            f"--png needs the package {missing}: install launchday[plots]; the page has the "
+            "pictures, too"
+        ) from error
+    try:
+        write_pngs(answer, directory)
+    except OSError as error:
+        raise SettingsError(f"cannot write to {directory}: {error.strerror}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def _refuse_without_effect(asked: Asked) -> None:
         raise SettingsError("--validate makes the records that --against names: give one of them")
 
 
-def _refuse(options: dict[str, object], has_effect: bool, without: str) -> None:
+def _refuse(options: Mapping[str, object], has_effect: bool, without: str) -> None:
     for option, value in options.items():
         if value is not None and not has_effect:
             raise SettingsError(f"{option} has no effect without {without}: leave it out")
