@@ -128,7 +128,7 @@ def plan(request: Request = REQUEST, **changes: object) -> Plan:
     made = Plan(
         request,
         data,
-        usl=fitted(tuple((s.concurrency, s.throughput_rps) for s in used)),
+        usl=fitted(tuple((s.concurrency, s.throughput_rps) for s in used)) if used else None,
         found=found(),
         per_replica=estimate(180, 178, 190),
         bottleneck=bottleneck(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
@@ -16,6 +17,7 @@ from launchday.capacity.results import Estimate
 from tests.capacity.plans import OBJECTIVE, REQUEST, VALIDATION, estimate, found, plan
 
 
+@lru_cache
 def variants() -> dict[str, Plan]:
     whole = plan()
     assert whole.usl is not None

@@ -6,6 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from functools import lru_cache
 from itertools import combinations
 
 import pytest
@@ -25,6 +26,7 @@ NAMES = ["scalability", "latency", "utilisation", "residuals", "retries", "repli
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
 
 
+@lru_cache
 def variants() -> dict[str, Plan]:
     hostile = measured()
     steps = tuple(
@@ -128,12 +130,8 @@ def test_the_staircase_says_what_the_plan_says() -> None:
 @given(st.lists(FINITE, min_size=1))
 def test_an_axis_holds_all_values_and_has_few_ticks(values: list[float]) -> None:
     axis = linear("x", values)
-    assert all(
-        within(axis, v)
-        or math.isclose(v, axis.low, rel_tol=1e-6, abs_tol=1e-9)
-        or math.isclose(v, axis.high, rel_tol=1e-6, abs_tol=1e-9)
-        for v in values
-    )
+    slack = 1e-6 * (axis.high - axis.low)
+    assert all(axis.low - slack <= value <= axis.high + slack for value in values)
     assert 2 <= len(ticks(axis)) <= 8
     assert all(0 <= share(axis, value) <= 1 for value in values)
 
