@@ -150,9 +150,9 @@ def _add_latencies(seconds: dict[int, Second], answered: _Latencies, served: _La
     if not len(at):
         return
     finished, in_flight = spread(at, took, count)
-    answered_seconds = np.bincount(at, weights=count * took, minlength=len(finished))
+    answered_seconds = _sums(at, count * took, len(finished))
     at, took, count = served.columns()
-    served_seconds = np.bincount(at, weights=count * took, minlength=len(finished))
+    served_seconds = _sums(at, count * took, len(finished))
     for k in np.flatnonzero(in_flight):
         second = seconds.setdefault(int(k), Second())
         second.finished, second.in_flight = float(finished[k]), float(in_flight[k])
@@ -169,18 +169,23 @@ def spread(at: _Whole, took: _Real, count: _Real) -> tuple[_Real, _Real]:
     whole = took.astype(np.int64)
     part = took - whole
     length = int((at + whole).max()) + 2
-    finished: _Real = np.bincount(at + whole, weights=count * (1 - part), minlength=length)
-    finished += np.bincount(at + whole + 1, weights=count * part, minlength=length)
-    in_flight: _Real = np.zeros(length)
+    finished = _sums(at + whole, count * (1 - part), length)
+    finished += _sums(at + whole + 1, count * part, length)
+    in_flight = np.zeros(length)
     before = np.zeros(len(at))
     t = 0
     while len(at):
         t += 1
         opened = _open_by(t, took)
-        in_flight += np.bincount(at + t - 1, weights=count * (opened - before), minlength=length)
+        in_flight += _sums(at + t - 1, count * (opened - before), length)
         left = took > t - 1
         at, took, count, before = at[left], took[left], count[left], opened[left]
     return finished, in_flight
+
+
+def _sums(at: _Whole, weights: _Real, length: int) -> _Real:
+    """The sum of the weights of each second."""
+    return np.bincount(at, weights=weights, minlength=length).astype(np.float64)
 
 
 def _open_by(t: int, took: _Real) -> _Real:
