@@ -174,6 +174,14 @@ def test_the_same_run_twice_is_refused_and_named(tmp_path: Path) -> None:
             measure(records, OBJECTIVE)
 
 
+def test_metrics_need_not_be_in_memory(tmp_path: Path) -> None:
+    path = write_steps(tmp_path / "run", metrics=lambda s: {"process_cpu_seconds_total": 0.2 * s})
+    record = read_record(path, metrics=False)
+    assert record.metrics == []
+    assert measure([record], OBJECTIVE) == measure([read_record(path)], OBJECTIVE)
+    assert measure([record], OBJECTIVE).steps[0].utilisation["CPU"] == pytest.approx(0.2)
+
+
 def test_no_record_is_refused() -> None:
     with pytest.raises(SettingsError, match="no record"):
         measure([], OBJECTIVE)
