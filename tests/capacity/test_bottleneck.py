@@ -235,3 +235,17 @@ def test_one_step_gives_a_demand_without_an_interval() -> None:
     assert demand.seconds.value == pytest.approx(0.004)
     assert demand.seconds.low is None
     assert demand.saturates_rps.high is None
+
+
+@pytest.mark.parametrize(("busy", "named"), [(0.97, "CPU"), (0.4, "")])
+def test_with_every_step_beyond_the_knee_only_what_is_full_is_named(
+    busy: float, named: str
+) -> None:
+    why = ("only 60.0% of the intended requests finished",)
+    steps = [
+        step(rps, 50.0, unsteady=why, utilisation={"CPU": busy}, units={"CPU": 1.0})
+        for rps in (100.0, 200.0)
+    ]
+    said = name_bottleneck(steps, found(refused="never met"))
+    assert said.resource == named
+    assert "no steady step was below the knee" in said.sentence

@@ -20,6 +20,7 @@ from launchday.capacity.results import Bottleneck, Demand, Estimate, Found
 from launchday.capacity.steps import Step
 
 _EXPLAINS_FROM = 0.7
+_FULL_FROM = 0.9
 _KEPT_UP = 0.98
 _OUTER_WITHIN = 1.3
 _METHOD = "utilisation law, least squares below the knee"
@@ -35,6 +36,8 @@ def name_bottleneck(steps: Sequence[Step], found: Found) -> Bottleneck:
     """
     below = _below_knee(steps, found)
     demands = _demands(below)
+    if not demands and any(step.utilisation for step in steps):
+        return _all_beyond(steps)
     gave_out = _gave_out(steps, found)
     # The target turned requests away, so it is the target that gave out.
     if gave_out is not None and gave_out.overloaded:
@@ -245,6 +248,20 @@ def _not_measured(
             "nobody can say why."
         )
     return Bottleneck("", second, tuple(demands), sentence)
+
+
+def _all_beyond(steps: Sequence[Step]) -> Bottleneck:
+    """No step tells what a request takes; one that is full all the same says so itself."""
+    highest = {
+        n: max(s.utilisation.get(n, 0.0) for s in steps) for s in steps for n in s.utilisation
+    }
+    name = max(sorted(highest), key=lambda each: highest[each])
+    why = "no steady step was below the knee, so what a request takes is not known"
+    if highest[name] < _FULL_FROM:
+        return Bottleneck("", "", (), f"No bottleneck is named: {why}; test lower rates.")
+    verb = "are" if name.endswith("s") else "is"
+    sentence = f"{_capital(name)} {verb} full ({highest[name]:.0%}), but {why}; test lower rates."
+    return Bottleneck(name, "", (), sentence)
 
 
 def _waits(dependency: str, first: Demand, demands: Sequence[Demand]) -> Bottleneck:
