@@ -17,9 +17,10 @@ from launchday.capacity.importers.plateaus import find_plateaus, rate_changes, w
     st.integers(0, 1000),
 )
 def test_steps_of_poisson_arrivals_are_found(rates: list[int], seconds: int, seed: int) -> None:
-    steps = [rates[0]]
-    steps += [rate for last, rate in zip(rates, rates[1:], strict=False) if abs(rate - last) > 100]
-    truth = [rate for i, rate in enumerate(steps) if i == 0 or abs(rate - steps[i - 1]) > 100]
+    truth = rates[:1]
+    for rate in rates[1:]:
+        if abs(rate - truth[-1]) > 100:
+            truth.append(rate)
     rng = np.random.default_rng(seed)
     counts = np.concatenate([rng.poisson(rate, seconds) for rate in truth]).astype(float)
     found = rate_changes(counts)
