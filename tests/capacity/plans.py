@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 from launchday.capacity.answer import Plan, Request, Validity
 from launchday.capacity.cost import Price
@@ -11,7 +12,7 @@ from launchday.capacity.forecast import Forecast
 from launchday.capacity.growth import FleetGrowth
 from launchday.capacity.needs import with_needs
 from launchday.capacity.pipeline import finished
-from launchday.capacity.results import Bottleneck, Demand, Estimate, Found, Rung, Validation
+from launchday.capacity.results import Bottleneck, Demand, Estimate, Found, Rung, UslFit, Validation
 from launchday.capacity.steps import LeftOut, Measured, Objective, Step
 from launchday.capacity.usl_fit import fit_usl
 
@@ -113,15 +114,21 @@ REQUEST = Request(
 VALIDATION = Validation("p99", 180.0, 0.571, 0.560, -0.019, True, "run b, 180 rps")
 
 
+@lru_cache
+def fitted(points: tuple[tuple[float, float], ...]) -> UslFit:
+    """A fit takes a while, and most plans here rest on the same steps."""
+    return fit_usl(points)
+
+
 def plan(request: Request = REQUEST, **changes: object) -> Plan:
     """The whole plan, every part of it there."""
     data = changes.pop("measured", measured())
     assert isinstance(data, Measured)
-    points = [(s.concurrency, s.throughput_rps) for s in data.steps if s.steady and not s.held_out]
+    used = [step for step in data.steps if step.steady and not step.held_out]
     made = Plan(
         request,
         data,
-        usl=fit_usl(points),
+        usl=fitted(tuple((s.concurrency, s.throughput_rps) for s in used)) if used else None,
         found=found(),
         per_replica=estimate(180, 178, 190),
         bottleneck=bottleneck(),

@@ -235,6 +235,18 @@ def test_samples_of_a_second_without_concurrency_are_refused(read: Reader) -> No
         read("time,x,mean_ms\n" + "".join(f"{t},20,50\n" for t in range(20)))
 
 
+def test_the_table_of_the_docs_is_read(read: Reader) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "capacity-from-other-tools.md").read_text("utf-8")
+    table = page[page.index("users,rps,") :].split("```")[0]
+    steps = read(table).steps
+    assert [step.latency_seconds for step in steps] == pytest.approx([0.048, 0.061, 0.14])
+    assert all(step.steady for step in steps)
+
+
+def test_rows_of_nothing_but_delimiters_are_blank(read: Reader) -> None:
+    assert len(read("n,x\n1,20\n,\n,\n").steps) == 1
+
+
 def test_the_same_file_or_content_twice_is_refused(tmp_path: Path) -> None:
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     for path in (first, second):

@@ -70,7 +70,8 @@ class Validity:
 
     Tested from `low_rps` to `tested_rps`; believed up to `valid_to_rps` (1.5 times that), with a
     banner up to `refused_beyond_rps` (twice that), beyond it nothing is said. `scaled_to_replicas`
-    is the highest number of replicas that was measured: more are an assumption.
+    is the highest number of replicas that was measured: more are an assumption. The model's own
+    range is in requests in flight: tested to `tested_concurrency`, believed up to 1.5 times that.
     """
 
     low_rps: float
@@ -78,7 +79,8 @@ class Validity:
     valid_to_rps: float
     refused_beyond_rps: float
     scaled_to_replicas: int
-    banners: tuple[str, ...] = ()
+    tested_concurrency: float = 0.0
+    valid_to_concurrency: float = 0.0
 
 
 @dataclass(frozen=True)

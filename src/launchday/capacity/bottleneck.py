@@ -20,6 +20,7 @@ from launchday.capacity.results import Bottleneck, Demand, Estimate, Found
 from launchday.capacity.steps import Step
 
 _EXPLAINS_FROM = 0.7
+_FULL_FROM = 0.9
 _KEPT_UP = 0.98
 _OUTER_WITHIN = 1.3
 _METHOD = "utilisation law, least squares below the knee"
@@ -35,6 +36,8 @@ def name_bottleneck(steps: Sequence[Step], found: Found) -> Bottleneck:
     """
     below = _below_knee(steps, found)
     demands = _demands(below)
+    if not demands and any(step.utilisation for step in steps):
+        return _all_beyond(steps)
     gave_out = _gave_out(steps, found)
     # The target turned requests away, so it is the target that gave out.
     if gave_out is not None and gave_out.overloaded:
@@ -125,7 +128,7 @@ def _demand(name: str, below: Sequence[Step]) -> Demand | None:
         return None
     units = fmean(s.units.get(name, 1.0) for s in with_it)
     points = [(s.throughput_rps, s.utilisation[name] * s.units.get(name, 1.0)) for s in with_it]
-    slope, error, background = _slope(points)
+    slope, error, background = _slope(points, idle_is_zero=name not in (CPU, GENERATOR))
     if slope <= 0 or background >= units:
         return None
     low, high = (None, None) if error is None else (max(0.0, slope - error), slope + error)
@@ -148,11 +151,15 @@ def _demand(name: str, below: Sequence[Step]) -> Demand | None:
     )
 
 
-def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float | None, float]:
+def _slope(
+    points: Sequence[tuple[float, float]], idle_is_zero: bool
+) -> tuple[float, float | None, float]:
     """Slope, half of its 95 % interval (None: too few points) and intercept, never below 0.
 
     y = a + D x by least squares where there are at least three different x; through the origin
-    where the intercept would be negative, or the points are fewer.
+    where the points are fewer, or a would be negative. A processor has background work; slots and
+    connections are free while nobody asks (`idle_is_zero`), so of those a counts only if it is
+    above its own error.
     """
     n = len(points)
     x_mean, y_mean = fmean(x for x, _ in points), fmean(y for _, y in points)
@@ -160,29 +167,37 @@ def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float | None, 
     if n >= 3 and spread > (0.01 * x_mean) ** 2:
         slope = math.fsum((x - x_mean) * (y - y_mean) for x, y in points) / spread
         background = y_mean - slope * x_mean
-        if background >= 0:
-            left = math.fsum((y - background - slope * x) ** 2 for x, y in points)
-            error = float(student.ppf(0.975, n - 2)) * math.sqrt(left / (n - 2) / spread)
-            return slope, error, background
+        left = math.fsum((y - background - slope * x) ** 2 for x, y in points) / (n - 2)
+        sure = float(student.ppf(0.975, n - 2)) * math.sqrt(left)
+        error = sure * math.sqrt(1 / n + x_mean**2 / spread)
+        if background >= (error if idle_is_zero else 0.0):
+            return slope, sure / math.sqrt(spread), background
+    return *_through_origin(points), 0.0
+
+
+def _through_origin(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
+    n = len(points)
     squares = math.fsum(x * x for x, _ in points)
     slope = math.fsum(x * y for x, y in points) / squares
     if n < 2:
-        return slope, None, 0.0
-    left = math.fsum((y - slope * x) ** 2 for x, y in points)
-    return slope, float(student.ppf(0.975, n - 1)) * math.sqrt(left / (n - 1) / squares), 0.0
+        return slope, None
+    left = math.fsum((y - slope * x) ** 2 for x, y in points) / (n - 1)
+    return slope, float(student.ppf(0.975, n - 1)) * math.sqrt(left / squares)
 
 
 def _words(name: str, slope: float, units: float, saturates: Estimate, highest: float) -> str:
-    one = f"{slope * 1000:.3g} ms of {name} per request"
-    of = f" of {units:g}" if units != 1 else ""
-    return f"{one}: full{of} at {_range(saturates)} requests/s, tested to {highest:.0%}"
+    of = f", of which there are {units:.4g}" if units != 1 else ""
+    one = f"{slope * 1000:.3g} ms of {name} per request{of}"
+    return f"{one}: full at {_rate(saturates)}, tested to {highest:.0%}"
 
 
-def _range(saturates: Estimate) -> str:
+def _rate(saturates: Estimate) -> str:
+    value = f"{saturates.value:.3g} requests/s"
     if saturates.low is None or saturates.high is None:
-        return f"{saturates.value:.3g}"
-    high = f"{saturates.high:.3g}" if math.isfinite(saturates.high) else "any number of"
-    return f"{saturates.value:.3g} ({saturates.low:.3g} to {high})"
+        return value
+    if math.isinf(saturates.high):
+        return f"{value} (at least {saturates.low:.3g})"
+    return f"{value} ({saturates.low:.3g} to {saturates.high:.3g})"
 
 
 def _sentence(demands: Sequence[Demand], gave_out: _GaveOut | None) -> str:
@@ -198,7 +213,7 @@ def _sentence(demands: Sequence[Demand], gave_out: _GaveOut | None) -> str:
     said += f" ({first.words})"
     if len(demands) > 1:
         after = demands[1]
-        said += f"; next {after.resource}, at {_range(after.saturates_rps)} requests/s"
+        said += f"; next {after.resource}, at {_rate(after.saturates_rps)}"
     return said + "."
 
 
@@ -233,6 +248,20 @@ def _not_measured(
             "nobody can say why."
         )
     return Bottleneck("", second, tuple(demands), sentence)
+
+
+def _all_beyond(steps: Sequence[Step]) -> Bottleneck:
+    """No step tells what a request takes; one that is full all the same says so itself."""
+    highest = {
+        n: max(s.utilisation.get(n, 0.0) for s in steps) for s in steps for n in s.utilisation
+    }
+    name = max(sorted(highest), key=lambda each: highest[each])
+    why = "no steady step was below the knee, so what a request takes is not known"
+    if highest[name] < _FULL_FROM:
+        return Bottleneck("", "", (), f"No bottleneck is named: {why}; test lower rates.")
+    verb = "are" if name.endswith("s") else "is"
+    sentence = f"{_capital(name)} {verb} full ({highest[name]:.0%}), but {why}; test lower rates."
+    return Bottleneck(name, "", (), sentence)
 
 
 def _waits(dependency: str, first: Demand, demands: Sequence[Demand]) -> Bottleneck:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from launchday.capacity.answer import Plan
 from launchday.capacity.wording import number, percent, plural
 
+_RIVALS = {
+    "linear": "A straight line, without any limit,",
+    "amdahl": "Amdahl's law, which has no peak,",
+    "log_usl": "The logarithmic law, nearer to a plateau,",
+}
+
 
 def flags(plan: Plan) -> tuple[str, ...]:
     """The doubts about a plan, the gravest first; none is ever left out."""
@@ -40,8 +46,8 @@ def _model(plan: Plan) -> list[str]:
     if words := list(plan.usl.flags):
         found.append(f"The scalability model: {'; '.join(words)}.")
     if plan.usl.best != "usl":
-        name = plan.usl.best.replace("_", "-")
-        found.append(f"A simpler or other curve ({name}) explains the steps better than the USL.")
+        other = _RIVALS.get(plan.usl.best, plan.usl.best)
+        found.append(f"{other} explains the steps better than the scalability law (AICc).")
     return [*found, *_above(plan)]
 
 

@@ -20,6 +20,7 @@ from launchday.capacity.wording import (
 )
 
 UNVALIDATED = "UNVALIDATED: no run at the recommended rate has confirmed this yet."
+NOTHING_TO_CONFIRM = "UNVALIDATED: there is no number that a run could confirm."
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _GIVES_OUT = {
     "shed": "what gives out first is not latency but the share of requests shed",
@@ -30,7 +31,7 @@ _GIVES_OUT = {
 def paragraph(plan: Plan) -> str:
     """Capacity, bottleneck, replicas, validity and how far it was checked, in this order."""
     if plan.refused:
-        return f"No plan: {plan.refused.rstrip('.')}. {checked(plan)}"
+        return f"No plan: {plan.refused.rstrip('.')}. {NOTHING_TO_CONFIRM}"
     parts = [_capacity(plan), _bottleneck(plan), _replicas(plan), _valid(plan)]
     first = "; ".join(part for part in parts if part)
     sentences = [f"{first[0].upper()}{first[1:]}.", _unproved(plan), plan.run_out, _cost(plan)]
@@ -72,7 +73,8 @@ def _capacity(plan: Plan) -> str:
 
 def _at_least(plan: Plan, found: Found) -> str:
     if plan.per_replica is None:
-        return f"{limit(plan.request.objective)} was not judged: {found.refused or 'not crossed'}"
+        objective = limit(plan.request.objective)
+        return f"the objective {objective} was not judged: {found.refused or 'not crossed'}"
     return (
         f"sustains at least {number(plan.per_replica.value)} rps {_per_replica(plan)} at "
         f"{limit(plan.request.objective)}: it was met at every load tested, so the limit was not "
@@ -83,7 +85,7 @@ def _at_least(plan: Plan, found: Found) -> str:
 def _model_only(plan: Plan, found: Found | None) -> str:
     """Without latency there is no objective; the model of throughput is all that can be said."""
     why = (found.refused if found else "") or "no latency was measured"
-    words = f"{limit(plan.request.objective)} was not judged ({why.rstrip('.')})"
+    words = f"the objective {limit(plan.request.objective)} was not judged ({why.rstrip('.')})"
     if plan.usl is None or plan.usl.refused:
         return words
     return f"{words}; {_peak(plan.usl)}"
@@ -155,6 +157,9 @@ def _valid(plan: Plan) -> str:
     valid = plan.validity
     if valid is None:
         return ""
+    if plan.per_replica is None and valid.tested_concurrency > 0:
+        most, to = number(valid.tested_concurrency), number(valid.valid_to_concurrency)
+        return f"tested with up to {most} requests in flight, valid to {to}"
     together = replicas_tested(plan)
     of = f" of {plural(together, 'replica')} together" if together > 1 else ""
     return (

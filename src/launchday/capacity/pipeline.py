@@ -139,7 +139,9 @@ def _validity(steps: Sequence[Step], found: Found) -> Validity:
         rates = [step.throughput_rps for step in steps]
         low, high = min(rates), max(rates)
     replicas = max(step.replicas for step in steps)
-    return Validity(low, high, high * PLAIN_TO, high * BANNER_TO, replicas)
+    most = max((step.concurrency for step in steps if step.steady), default=0.0)
+    to = high * PLAIN_TO
+    return Validity(low, high, to, high * BANNER_TO, replicas, most, most * PLAIN_TO)
 
 
 def _per_replica(answer: Plan) -> Estimate | None:

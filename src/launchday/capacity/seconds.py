@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from launchday.capacity.steps import Objective
 from launchday.counts import Cell
@@ -13,6 +16,8 @@ from launchday.histogram import LogHistogram, middle_of
 from launchday.outcomes import ERRORS, REFUSED, Outcome
 from launchday.record import Record
 
+_Real: TypeAlias = npt.NDArray[np.float64]
+_Whole: TypeAlias = npt.NDArray[np.int64]
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _DONE = frozenset({Outcome.OK, Outcome.SLOW})
 
@@ -64,15 +69,22 @@ def by_second(record: Record, objective: Objective) -> Mapping[int, Second]:
     for the mean, any 2xx.
     """
     result: dict[int, Second] = {}
+    answered, served = _Latencies(), _Latencies()
     own_seconds = record.info.rules.objective_seconds
     for (at, _, _, outcome), cell in record.cells.items():
-        if at >= 0:
-            second = result.setdefault(at, Second())
-            _count(second, outcome, cell)
-            if outcome in _DONE:
-                second.good += _good(outcome, cell, objective, own_seconds)
-            if outcome not in _UNANSWERED:
-                _spread_over(result, at, cell.service)
+        if at < 0:
+            continue
+        second = result.get(at)
+        if second is None:
+            second = result[at] = Second()
+        _count(second, outcome, cell)
+        if outcome in _DONE:
+            second.good += _good(outcome, cell, objective, own_seconds)
+        if outcome not in _UNANSWERED:
+            answered.add(at, cell.service)
+            if outcome not in REFUSED:
+                served.add(at, cell.service)
+    _add_latencies(result, answered, served)
     return result
 
 
@@ -88,21 +100,15 @@ def _count(second: Second, outcome: str, cell: Cell) -> None:
     if not refused and outcome != Outcome.CONNECTION:
         second.admitted.merge(cell.corrected)
     if outcome not in _UNANSWERED:
-        took = _sum_of(cell.service)
         second.answered += cell.count
-        second.answered_seconds += took
-        if not refused:
-            second.served += cell.count
-            second.served_seconds += took
-
-
-def _sum_of(latencies: LogHistogram) -> float:
-    return sum(count * middle_of(bucket) for bucket, count in latencies.counts.items())
+        second.served += 0 if refused else cell.count
 
 
 def mean_of(latencies: LogHistogram) -> float | None:
     """The mean in seconds (at most 1 % off), or None of nothing."""
-    return _sum_of(latencies) / latencies.total if latencies.total else None
+    counts = latencies.counts
+    took = sum(count * middle_of(bucket) for bucket, count in counts.items())
+    return took / latencies.total if latencies.total else None
 
 
 def _good(outcome: str, cell: Cell, objective: Objective, own_seconds: float) -> int:
@@ -115,35 +121,74 @@ def _good(outcome: str, cell: Cell, objective: Objective, own_seconds: float) ->
     return sum(count for b, count in counts.items() if middle_of(b) <= objective.seconds)
 
 
-def _spread_over(seconds: dict[int, Second], at: int, service: LogHistogram) -> None:
-    for bucket, count in service.counts.items():
-        for later, (finished, in_flight) in enumerate(_spread(bucket)):
-            second = seconds.setdefault(at + later, Second())
-            second.finished += count * finished
-            second.in_flight += count * in_flight
+class _Latencies:
+    """Many histograms as three columns: an hour of them is a million buckets."""
+
+    def __init__(self) -> None:
+        self._at: list[int] = []
+        self._lengths: list[int] = []
+        self._buckets: list[int] = []
+        self._counts: list[int] = []
+
+    def add(self, at: int, latencies: LogHistogram) -> None:
+        """Add those of requests that were meant to start in second `at`."""
+        self._at.append(at)
+        self._lengths.append(len(latencies.counts))
+        self._buckets.extend(latencies.counts)
+        self._counts.extend(latencies.counts.values())
+
+    def columns(self) -> tuple[_Whole, _Real, _Real]:
+        """Second, latency in seconds, and how many."""
+        at = np.repeat(np.array(self._at, dtype=np.int64), self._lengths)
+        buckets, where = np.unique(np.array(self._buckets, dtype=np.int64), return_inverse=True)
+        middles = np.array([middle_of(int(bucket)) for bucket in buckets], dtype=float)
+        return at, middles[where], np.array(self._counts, dtype=float)
 
 
-@lru_cache(maxsize=8192)
-def _spread(bucket: int) -> tuple[tuple[float, float], ...]:
-    """Where the answer comes and how long the request is open, for each second from its start.
+def _add_latencies(seconds: dict[int, Second], answered: _Latencies, served: _Latencies) -> None:
+    at, took, count = answered.columns()
+    if not len(at):
+        return
+    finished, in_flight = spread(at, took, count)
+    answered_seconds = _sums(at, count * took, len(finished))
+    at, took, count = served.columns()
+    served_seconds = _sums(at, count * took, len(finished))
+    for k in np.flatnonzero(in_flight):
+        second = seconds.setdefault(int(k), Second())
+        second.finished, second.in_flight = float(finished[k]), float(in_flight[k])
+        second.answered_seconds = float(answered_seconds[k])
+        second.served_seconds = float(served_seconds[k])
 
-    A request that starts at u, uniform in 0..1, and takes l: by t it is answered with probability
-    clip(t - l, 0, 1), and was open for the mean of min(l, t - u) seconds.
+
+def spread(at: _Whole, took: _Real, count: _Real) -> tuple[_Real, _Real]:
+    """How many answers come in each second, and how many requests are open in it on average.
+
+    A request that starts at u, uniform in second `at`, and takes l: by the end of t seconds more
+    it is answered with probability clip(t - l, 0, 1), and was open for the mean of min(l, t - u).
     """
-    took = middle_of(bucket)
-    edges = range(int(took) + 3)
-    answered = [min(1.0, max(0.0, t - took)) for t in edges]
-    opened = [_open_by(t, took) for t in edges]
-    return tuple(
-        (answered[t + 1] - answered[t], opened[t + 1] - opened[t]) for t in range(len(edges) - 1)
-    )
+    whole = took.astype(np.int64)
+    part = took - whole
+    length = int((at + whole).max()) + 2
+    finished = _sums(at + whole, count * (1 - part), length)
+    finished += _sums(at + whole + 1, count * part, length)
+    in_flight = np.zeros(length)
+    before = np.zeros(len(at))
+    t = 0
+    while len(at):
+        t += 1
+        opened = _open_by(t, took)
+        in_flight += _sums(at + t - 1, count * (opened - before), length)
+        left = took > t - 1
+        at, took, count, before = at[left], took[left], count[left], opened[left]
+    return finished, in_flight
 
 
-def _open_by(t: int, took: float) -> float:
-    if t == 0:
-        return 0.0
-    if took <= t - 1:
-        return took
-    if took >= t:
-        return t - 0.5
-    return (took * took - (t - 1) ** 2) / 2 + took * (t - took)
+def _sums(at: _Whole, weights: _Real, length: int) -> _Real:
+    """The sum of the weights of each second."""
+    return np.bincount(at, weights=weights, minlength=length).astype(np.float64)
+
+
+def _open_by(t: int, took: _Real) -> _Real:
+    within = (took * took - (t - 1) ** 2) / 2 + took * (t - took)
+    result: _Real = np.where(took <= t - 1, took, np.where(took >= t, t - 0.5, within))
+    return result

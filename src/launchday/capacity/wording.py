@@ -47,8 +47,8 @@ def limit(objective: Objective) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """The interval in brackets, empty where there is none: (95 % CI 178-190)."""
-    if estimate.low is None or estimate.high is None:
+    """The interval in brackets, empty where there is none or it has no width: (95 % CI 178-190)."""
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return ""
     if math.isinf(estimate.high):
         return f"(95 % CI {number(estimate.low)} to no limit)"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from launchday.capacity.importers.source import Source
 
+_COMMENT = re.compile(r"^[ \t]*#", re.MULTILINE)
 _DELIMITERS = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
 _NUMERIC = re.compile(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", re.ASCII)
@@ -25,10 +26,16 @@ def rows_of(source: Source) -> Iterator[tuple[int, list[str]]]:
             the header.
     """
     delimiter = _delimiter(source.text)
-    reader = csv.reader(_lines(source.text), delimiter=delimiter, strict=True)
+    lines = _lines(source.text) if _COMMENT.search(source.text) else _plain(source.text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     width = 0
     try:
         for row in reader:
+            if (
+                len(row) == width > 1 and row[0] and delimiter == ","
+            ):  # the quick way: there are millions
+                yield reader.line_num, row
+                continue
             if not any(cell.strip() for cell in row):
                 continue
             width = width or len(row)
@@ -44,9 +51,13 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
+def _plain(text: str) -> Iterator[str]:
+    return io.StringIO(text, newline=None)
+
+
 def _lines(text: str) -> Iterator[str]:
     """Comments become blank lines, so that the lines are still counted right."""
-    for line in io.StringIO(text, newline=None):
+    for line in _plain(text):
         yield "\n" if line.lstrip().startswith("#") else line
 
 

@@ -16,6 +16,7 @@ from launchday.capacity.steps import LeftOut, Objective, Step
 
 _NEEDED = ("timeStamp", "elapsed", "success")
 _TRANSACTION = "Number of samples in transaction"
+_TRUTH = {"true": True, "false": False, "TRUE": True, "FALSE": False}
 _TOO_MANY = "429"
 _LATEST_MS = 1e14
 _XML = re.compile(r"\s*<")
@@ -68,12 +69,12 @@ def _of_table(source: Source) -> Iterator[_Request]:
     for line, row in rows:
         if message is not None and row[message].startswith(_TRANSACTION):
             continue
-        good = row[success].strip().lower()
-        if good not in ("true", "false"):
+        good = row[success]
+        if good not in _TRUTH:
             raise source.refused(f"column 'success': {good[:40]!r} is not true or false", line)
         answer = "" if code is None else row[code]
         users = "" if threads is None else row[threads]
-        yield line, row[start], row[elapsed], good == "true", answer, users
+        yield line, row[start], row[elapsed], _TRUTH[good], answer, users
 
 
 def _of_xml(source: Source) -> Iterator[_Request]:
@@ -112,14 +113,16 @@ def _samples(source: Source, requests: Iterator[_Request]) -> Samples:
     elapsed: list[float] = []
     outcomes: list[int] = []
     levels: dict[int, float] = {}
+    last, users = "", 0.0
     for line, start, took, good, code, threads in requests:
         begun = _milliseconds(source, line, "timeStamp", start)
         lasted = _milliseconds(source, line, "elapsed", took)
         starts.append(begun)
         elapsed.append(lasted)
         outcomes.append(GOOD if good else SHED if code == _TOO_MANY else ERROR)
+        if threads != last:
+            users, last = number(source, line, "allThreads", threads), threads
         if threads:
-            users = number(source, line, "allThreads", threads)
             levels[int((begun + lasted) / 1000)] = users
     if not starts:
         raise source.refused("there is not one sample in it")

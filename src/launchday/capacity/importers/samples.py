@@ -86,6 +86,8 @@ def _by_second(source: Source, samples: Samples) -> _Seconds:
     if span > _LONGEST_SECONDS:
         raise source.refused(f"its timestamps span {span / 86_400:.0f} days: not one run")
     latencies = samples.latencies[order]
+    # When the last has begun, the load is over: what is still open then drains, it is not held.
+    span = max(1, int((ends - latencies).max()) - first + 1)
     edges = np.searchsorted(ends, first + np.arange(span + 1), side="left")
     in_flight = np.diff(_open_seconds(_spread(ends) - first, latencies, span))
     missed = np.array([samples.missed.get(first + i, 0.0) for i in range(span)])

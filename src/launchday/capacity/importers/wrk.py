@@ -59,9 +59,9 @@ def read_wrk(
     wrk is a closed loop: its connections N are what is in flight, and its mean latency is N / X.
     (The mean that it prints is up to a tenth above: it adds samples that it thinks it missed.)
     Where connections failed, N is X · R with the mean that it prints. wrk2 times requests from
-    when they were due, so in flight is X · R, at most the connections. Non-2xx answers and socket
-    errors are errors. The rate that wrk2 was told (`-R`) is not in its output; it is read from a line
-    of the shell before it, if there is one.
+    when they were due, so in flight is X · R, at most the connections. Non-2xx answers and
+    socket errors are errors. The rate that wrk2 was told (`-R`) is not in its output; it is read
+    from a line of the shell before it, if there is one.
 
     Raises:
         RecordError: there is no output, or one is cut off; the quantile was not printed.

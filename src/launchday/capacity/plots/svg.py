@@ -12,8 +12,8 @@ from launchday.capacity.plots.picture import Axis, Band, Dots, Line, Picture, Ru
 from launchday.capacity.plots.scale import share, ticks, within, written
 
 WIDTH, HEIGHT = 520, 350
-_LEFT, _RIGHT, _BOTTOM = 64, 508, 300
-_SIDE = 82  # room for the labels of the rules that lie across
+_LEFT, _RIGHT, _BOTTOM = 64, 490, 300
+_SIDE = 66  # room for the labels of the rules that lie across
 _ROW = 15  # height of a row of labels
 
 
@@ -26,7 +26,7 @@ class Frame:
         across = [rule for rule in picture.rules if not rule.upright and within(self._y, rule.at)]
         self.left, self.bottom = _LEFT, _BOTTOM
         self.right = _RIGHT - (_SIDE if across else 0)
-        self.labels_above = on_top([(self.x(r.at), r.label) for r in upright], self.left, _RIGHT)
+        self.labels_above = on_top([(self.x(r.at), r.label) for r in upright], self.left, WIDTH - 6)
         rows = 1 + max((label.row for label in self.labels_above), default=-1)
         self.top = 12 + _ROW * rows
         self.upright, self.across = upright, across

@@ -1,37 +1,12 @@
-"""What simulated servers truly take, in closed form: the yardstick of the estimators."""
+"""The latency of M/M/1 processor sharing, exactly: the yardstick of the estimators."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize
 from scipy.linalg import eigh_tridiagonal
-
-
-def mmc_tail(seconds: float, rate_rps: float, servers: int, service_seconds: float) -> float:
-    """P(T > t) of M/M/c: (1-C) e^{-mu t} + C (theta e^{-mu t} - mu e^{-theta t}) / (theta - mu).
-
-    theta = c mu - lambda, C is Erlang's C. 1 where the server is saturated.
-    """
-    mu = 1 / service_seconds
-    theta = servers * mu - rate_rps
-    if theta <= 0:
-        return 1.0
-    waits = _erlang_c(servers, rate_rps * service_seconds)
-    served = math.exp(-mu * seconds)
-    if abs(theta - mu) < 1e-9 * mu:
-        return (1 - waits) * served + waits * served * (1 + mu * seconds)
-    queued = (theta * served - mu * math.exp(-theta * seconds)) / (theta - mu)
-    return (1 - waits) * served + waits * queued
-
-
-def _erlang_c(servers: int, offered: float) -> float:
-    blocked = 1.0
-    for k in range(1, servers + 1):
-        blocked = offered * blocked / (k + offered * blocked)
-    return blocked / (1 - offered / servers * (1 - blocked))
 
 
 def mm1_ps_tail(seconds: float, rate_rps: float, service_seconds: float) -> float:
@@ -60,9 +35,16 @@ def mm1_ps_tail(seconds: float, rate_rps: float, service_seconds: float) -> floa
     return float(np.sum(left * right * np.exp(values * seconds)) * math.exp(logs.max()))
 
 
-def rate_at(tail: Callable[[float], float], share: float, capacity_rps: float) -> float:
-    """The rate at which the share over an objective, `tail(rate)`, is `share`."""
+def mm1_ps_rate_within_rps(quantile: float, seconds: float, service_seconds: float) -> float:
+    """The rate at which `quantile` of the requests of an M/M/1-PS take at most `seconds`.
+
+    Raises:
+        ValueError: that is so at no utilisation, or at all of them up to 99 %.
+    """
+    capacity_rps = 1 / service_seconds
     found = optimize.brentq(
-        lambda rate: tail(rate) - share, 1e-3 * capacity_rps, 0.99 * capacity_rps
+        lambda rate: mm1_ps_tail(seconds, rate, service_seconds) - (1 - quantile),
+        1e-3 * capacity_rps,
+        0.99 * capacity_rps,
     )
     return float(found)
