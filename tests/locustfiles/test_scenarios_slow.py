@@ -155,7 +155,7 @@ RUNS: dict[str, dict[str, object]] = {
         "shares_peak": "reserve=4,unlock=3,cold_start=2,charge=1",
     },
     "breakpoint": {
-        "owners": 12, "from_rps": 10, "to_rps": 70, "steps": 3, "step_seconds": 7,
+        "owners": 12, "from_rps": 10, "to_rps": 70, "steps": 8, "step_seconds": 7,
         "rise_seconds": 0,
     },
 }  # fmt: skip
