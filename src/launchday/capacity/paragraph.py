@@ -101,9 +101,11 @@ def _peak(fit: UslFit) -> str:
             f"the most that was measured is {number(highest)} rps; the model's peak lies too far "
             "beyond the tested loads to be believed"
         )
+    beyond = f", beyond the {number(most)} that were tested" if peak.value > most else ""
     return (
         f"throughput peaks at {number(fit.peak_rps.value)} rps {interval(fit.peak_rps)}".rstrip()
         + f" with {number(peak.value)} requests in flight {interval(peak)}".rstrip()
+        + beyond
     )
 
 

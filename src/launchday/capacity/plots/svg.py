@@ -13,7 +13,7 @@ from launchday.capacity.plots.scale import share, ticks, within, written
 
 WIDTH, HEIGHT = 520, 350
 _LEFT, _RIGHT, _BOTTOM = 64, 490, 300
-_SIDE = 66  # room for the labels of the rules that lie across
+_SIDE = 80  # room for the labels of the rules that lie across
 _ROW = 15  # height of a row of labels
 _BEFORE_TICKS = 34  # the name of the y axis, and room around the ticks
 
