@@ -85,7 +85,11 @@ def next_steps(plan: Plan) -> list[str]:
     elif plan.found and plan.found.crossing is None and plan.found.proved:
         advice.append("test higher loads until the objective is missed: the limit was not found.")
     if not plan.refused and plan.status is Status.UNVALIDATED:
-        advice.append("launchday plan --validate drives the recommended rate and compares.")
+        advice.append(
+            "launchday plan --validate drives the recommended rate and compares."
+            if plan.by_rate
+            else "measure with launchday run breakpoint: only such plans can be validated."
+        )
     if not plan.refused and plan.request.forecast is None:
         advice.append("give --forecast to have replicas counted.")
     return advice

@@ -249,3 +249,25 @@ def test_with_every_step_beyond_the_knee_only_what_is_full_is_named(
     said = name_bottleneck(steps, found(refused="never met"))
     assert said.resource == named
     assert "no steady step was below the knee" in said.sentence
+
+
+@pytest.mark.parametrize(
+    ("cpu", "others"), [(0.7, ()), (0.2, ("gateway",))], ids=["busy", "all of them"]
+)
+def test_calls_that_seem_slow_to_a_busy_target_are_no_finding(
+    cpu: float, others: tuple[str, ...]
+) -> None:
+    def at(rps: float, served: float, times: float, mean: float) -> Step:
+        calls = {"database": 0.01 * times} | dict.fromkeys(others, 0.001 * times)
+        return step(
+            rps,
+            served,
+            mean_seconds=mean,
+            call_seconds=calls,
+            calls_per_request=dict.fromkeys(calls, 1.0),
+            utilisation={"CPU": cpu * served / 120},
+            units={"CPU": 1.0},
+        )
+
+    steps = [at(50, 50, 1, 0.05), at(60, 60, 1, 0.05), at(200, 120, 20, 0.25)]
+    assert name_bottleneck(steps, found(120.0)).resource in ("", "CPU")

@@ -112,3 +112,12 @@ def _numbers(value: Any) -> Any:
     elif isinstance(value, list):
         for part in value:
             yield from _numbers(part)
+
+
+def test_the_validity_is_in_the_unit_of_the_loads_that_were_set() -> None:
+    ours = document(plan())
+    assert (ours["valid_to"], ours["valid_to_unit"]) == (360.0, "requests per second")
+    others = tuple(replace(step, run_id="") for step in plan().measured.steps)
+    table = document(plan(measured=replace(plan().measured, steps=others)))
+    assert table["valid_to"] == table["validity"]["valid_to_concurrency"]
+    assert table["valid_to_unit"] == "requests in flight"

@@ -146,3 +146,9 @@ def test_odd_questions_are_refused_by_name(value: float) -> None:
         CISCO.concurrency_at_latency(value)
     with pytest.raises(ValueError, match="rps"):
         CISCO.concurrency_at_throughput(value)
+
+
+def test_next_to_nothing_in_flight_has_next_to_no_throughput() -> None:
+    assert Usl(1, 0, 100).throughput(1e-200) == pytest.approx(100)
+    assert Usl(0.5, 0.5, 100).throughput(1e-200) == pytest.approx(2e-198)
+    assert CISCO.throughput(0) == 0

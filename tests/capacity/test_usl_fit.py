@@ -233,6 +233,7 @@ def test_an_outlier_sways_the_robust_twin_less_and_is_flagged() -> None:
         [(5.0, 100.0)] * 8,  # one load only
         [(n / 100, n) for n in range(1, 11)],  # less than one in flight
         [(1000.0 * n, LAW.throughput(n)) for n in LOADS],  # thousands in flight
+        [(0.47, 314.5), (0.5, 0.0016), (1.6e-8, 1.4e7), (2.3e-9, 0.049)],  # the divisor rounds to 0
     ],
 )
 def test_odd_shapes_are_fitted_or_refused_without_a_warning(points: Points) -> None:

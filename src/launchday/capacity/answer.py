@@ -125,6 +125,11 @@ class Plan:
         return Status.VALIDATED if held else Status.REFUTED
 
     @property
+    def by_rate(self) -> bool:
+        """Whether rates were set, as in our own runs; other tools set how much is in flight."""
+        return any(step.run_id for step in self.measured.steps)
+
+    @property
     def valid_to_rps(self) -> float | None:
         """The highest rate of the tested target for which its numbers may be used."""
         return None if self.validity is None else self.validity.valid_to_rps

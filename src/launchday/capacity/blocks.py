@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy import special, stats
+from scipy import special
 
 from launchday.capacity.intervals import FEWEST_REPLICATES
 from launchday.capacity.steps import Batch, Step
@@ -100,7 +100,7 @@ def mean_latency(blocks: Sequence[Batch]) -> Bounds:
     if len(blocks) < _FEWEST_BLOCKS:
         return Bounds(mean, 0.0, math.inf)
     error = math.sqrt(_variance(sums, totals)) / mean
-    factor = math.exp(float(stats.t.ppf(CONFIDENCE, len(blocks) - 1)) * error)
+    factor = math.exp(float(special.stdtrit(len(blocks) - 1, CONFIDENCE)) * error)
     return Bounds(mean, mean / factor, mean * factor)
 
 
@@ -122,8 +122,8 @@ def _share(
     variance = _variance([float(hit) for hit, _ in some], [float(count) for _, count in some])
     binomial = share * (1 - share) / n
     effect = max(1.0, variance / binomial) if binomial > 0 else 1.0
-    t = float(stats.t.ppf(CONFIDENCE, len(blocks) - 1))
-    worth = n / effect * (float(stats.norm.ppf(CONFIDENCE)) / t) ** 2
+    t = float(special.stdtrit(len(blocks) - 1, CONFIDENCE))
+    worth = n / effect * (float(special.ndtri(CONFIDENCE)) / t) ** 2
     hit, missed = share * worth, (1 - share) * worth
     low = float(special.betaincinv(hit, missed + 1, 1 - CONFIDENCE)) if hit > 0 else 0.0
     high = float(special.betaincinv(hit + 1, missed, CONFIDENCE)) if missed > 0 else 1.0

@@ -17,7 +17,6 @@ from launchday.capacity.blocks import (
 )
 from launchday.capacity.load_levels import Level
 from launchday.capacity.steps import Batch, Objective
-from launchday.histogram import LogHistogram
 
 LATENCY, SHED, ERRORS = "latency", "shed", "errors"
 
@@ -92,9 +91,8 @@ def latency_of(level: Level, quantile: float | None) -> float:
 
     Steps without batches count by the figure that they came with.
     """
-    histogram = LogHistogram.merged(block.latency for block in level.blocks)
-    if quantile is not None and histogram.total:
-        return histogram.quantile(quantile) or math.inf
+    if quantile is not None and level.latency.total:
+        return level.latency.quantile(quantile) or math.inf
     given = [s.mean_seconds if quantile is None else s.latency_seconds for s in level.steps]
     known = [seconds for seconds in given if seconds is not None]
     return fmean(known) if known else math.inf

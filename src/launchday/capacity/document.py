@@ -30,9 +30,10 @@ def document(plan: Plan) -> dict[str, Any]:
 
     A number that is measured or follows from measured ones is `{value, lo, hi, n, method,
     provenance}`; lo and hi are null without an interval, an infinite one is "inf". At the top are
-    `schema`, `status`, `refused` (null or why) and `valid_to` (requests per second of the target as
-    tested, null where nothing is valid). The keys of `usl` are plain numbers, null where infinite
-    or not known; `usl_intervals` has them with their intervals.
+    `schema`, `status`, `refused` (null or why) and `valid_to` (null where nothing is valid): 1.5
+    times the tested load, in the unit of the loads that were set: rates in our own runs, requests
+    in flight in the tables of other tools; `valid_to_unit` says which. The keys of `usl` are plain
+    numbers, null where infinite or not known; `usl_intervals` has them with their intervals.
     """
     numbers = Numbers(plan.measured.digest)
     valid = plan.validity
@@ -42,7 +43,8 @@ def document(plan: Plan) -> dict[str, Any]:
         "refused": plan.refused,
         "paragraph": plan.paragraph,
         "flags": list(plan.flags),
-        "valid_to": None if plan.refused or valid is None else valid.valid_to_rps,
+        "valid_to": _valid_to(plan),
+        "valid_to_unit": "requests per second" if plan.by_rate else "requests in flight",
         "validity": asdict(valid) if valid else None,
         "usl": usl(plan),
         "usl_intervals": usl_intervals(plan, numbers),
@@ -70,6 +72,14 @@ def document(plan: Plan) -> dict[str, Any]:
     clean = _clean(parts)
     assert isinstance(clean, dict)
     return clean
+
+
+def _valid_to(plan: Plan) -> float | None:
+    """In the unit of the loads that were set; both are in `validity`."""
+    if plan.refused or plan.validity is None:
+        return None
+    valid = plan.validity
+    return valid.valid_to_rps if plan.by_rate else valid.valid_to_concurrency
 
 
 def to_json(plan: Plan) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from launchday.capacity.resources import CPU
 from launchday.capacity.steps import Step
 
 _MOST = 0.5
 _LARGE_PART = 1 / 3
 _ROSE_TO = 2.0
+_BUSY_CPU = 0.5
 _FEW_CALLS_PER_REQUEST = 0.01
 
 
@@ -74,8 +76,17 @@ def _most_of_tail(name: str, below: Sequence[Step]) -> bool:
 
 
 def _rose(name: str, below: Sequence[Step], top: Step | None) -> bool:
-    before = [step.call_seconds[name] for step in below if name in step.call_seconds]
-    if top is None or not before or not top.mean_seconds or name not in top.call_seconds:
+    """A busy target is late to see any answer, so then calls seem slow that are not."""
+    if top is None or not top.mean_seconds or name not in top.call_seconds:
         return False
-    large = _seconds_per_request(name, [top]) >= _LARGE_PART * top.mean_seconds
-    return large and top.call_seconds[name] >= _ROSE_TO * min(before)
+    if top.utilisation.get(CPU, 0.0) >= _BUSY_CPU or not _slower(name, below, top):
+        return False
+    others = [other for other in top.call_seconds if other != name]
+    if others and all(_slower(other, below, top) for other in others):
+        return False
+    return _seconds_per_request(name, [top]) >= _LARGE_PART * top.mean_seconds
+
+
+def _slower(name: str, below: Sequence[Step], top: Step) -> bool:
+    before = [step.call_seconds[name] for step in below if name in step.call_seconds]
+    return bool(before) and top.call_seconds[name] >= _ROSE_TO * min(before)

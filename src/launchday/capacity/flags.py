@@ -72,7 +72,8 @@ def _objective(plan: Plan) -> list[str]:
     words = [f"The objective: {found.refused}."] if found.refused else []
     if found.crossing is not None and found.proved is None:
         words.append("No step proved a rate: hold the steps longer, or repeat them.")
-    if found.crossing is not None and found.crossing.low is None:
+    crossing = found.crossing
+    if crossing is not None and (crossing.low is None or crossing.low == crossing.high):
         words.append("The rate has no interval: too little was measured for one.")
     return words
 

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from launchday.capacity.blocks import blocks_of
 from launchday.capacity.steps import Batch, Step
+from launchday.histogram import LogHistogram
 
 SAME_LOAD_WITHIN = 0.015
 """A load is its own arrivals counted: of 10,000 Poisson ones that is 1 % wrong."""
@@ -23,13 +24,14 @@ class Level:
     """A load and the steps that held it. `axis` is what puts levels in order.
 
     It is the offered rate; in a closed loop whose throughput falls again it is what is in flight.
-    `blocks` are those of its steps; empty for what other tools measured.
+    `blocks` are those of its steps, empty for what other tools measured; `latency` is that of all.
     """
 
     rps: float
     axis: float
     steps: tuple[Step, ...]
     blocks: tuple[Batch, ...]
+    latency: LogHistogram
 
     @property
     def requests(self) -> int:
@@ -55,14 +57,17 @@ def levels_of(steps: Sequence[Step]) -> tuple[Level, ...]:
             groups[-1].append(step)
         else:
             groups.append([step])
-    return tuple(
-        Level(
-            fmean(step.offered_rps for step in group),
-            fmean(axis(step) for step in group),
-            tuple(group),
-            tuple(blocks_of(group)),
-        )
-        for group in groups
+    return tuple(_level(group, [axis(step) for step in group]) for group in groups)
+
+
+def _level(steps: Sequence[Step], axes: Sequence[float]) -> Level:
+    blocks = tuple(blocks_of(steps))
+    return Level(
+        fmean(step.offered_rps for step in steps),
+        fmean(axes),
+        tuple(steps),
+        blocks,
+        LogHistogram.merged(block.latency for block in blocks),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launchday.capacity.answer import Plan
+from launchday.capacity.paragraph import compared
 from launchday.capacity.results import Estimate, Validation
 from launchday.capacity.steps import Step
 from launchday.capacity.wording import milliseconds, number, percent, signed_percent
@@ -85,8 +86,7 @@ def _validations(title: str, validations: Sequence[Validation]) -> Table:
         (
             row.what,
             number(row.rps),
-            number(row.predicted),
-            number(row.measured),
+            *compared(row),
             signed_percent(row.error_share),
             "within" if row.within else "MISSED",
             row.source,

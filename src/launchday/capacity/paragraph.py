@@ -42,10 +42,10 @@ def checked(plan: Plan) -> str:
     """How far the plan was checked against runs that it did not know."""
     if plan.status is Status.UNVALIDATED:
         return UNVALIDATED
-    compared = "; ".join(_validation(validation) for validation in plan.validations)
+    all_of_them = "; ".join(_validation(validation) for validation in plan.validations)
     if plan.status is Status.VALIDATED:
-        return f"VALIDATED: validation {compared}."
-    return f"REFUTED, do not use these numbers: validation {compared}."
+        return f"VALIDATED: validation {all_of_them}."
+    return f"REFUTED, do not use these numbers: validation {all_of_them}."
 
 
 def objective_words(objective: Objective) -> str:
@@ -101,9 +101,11 @@ def _peak(fit: UslFit) -> str:
             f"the most that was measured is {number(highest)} rps; the model's peak lies too far "
             "beyond the tested loads to be believed"
         )
+    beyond = f", beyond the {number(most)} that were tested" if peak.value > most else ""
     return (
         f"throughput peaks at {number(fit.peak_rps.value)} rps {interval(fit.peak_rps)}".rstrip()
         + f" with {number(peak.value)} requests in flight {interval(peak)}".rstrip()
+        + beyond
     )
 
 
@@ -157,9 +159,10 @@ def _valid(plan: Plan) -> str:
     valid = plan.validity
     if valid is None:
         return ""
-    if plan.per_replica is None and valid.tested_concurrency > 0:
+    if not plan.by_rate and valid.tested_concurrency > 0:
         most, to = number(valid.tested_concurrency), number(valid.valid_to_concurrency)
-        return f"tested with up to {most} requests in flight, valid to {to}"
+        rates = f"{number(valid.low_rps)} to {number(valid.tested_rps)} rps"
+        return f"tested with up to {most} requests in flight ({rates}), valid to {to}"
     together = replicas_tested(plan)
     of = f" of {plural(together, 'replica')} together" if together > 1 else ""
     return (
@@ -177,10 +180,16 @@ def _cost(plan: Plan) -> str:
 
 
 def _validation(validation: Validation) -> str:
-    words = milliseconds if validation.what.startswith(("p", "mean")) else number
-    numbers = f"{words(validation.predicted)} v {words(validation.measured)}"
+    predicted, measured = compared(validation)
+    numbers = f"{predicted} v {measured}"
     off = signed_percent(validation.error_share)
     return f"at {number(validation.rps)} rps: {validation.what} {numbers} ({off})"
+
+
+def compared(validation: Validation) -> tuple[str, str]:
+    """What was predicted and what was measured, with their unit where it is a time."""
+    words = milliseconds if validation.what.startswith(("p", "mean")) else number
+    return words(validation.predicted), words(validation.measured)
 
 
 def replicas_tested(plan: Plan) -> int:

@@ -119,7 +119,7 @@ def distinct_loads(steps: Sequence[Step]) -> int:
 
 def _load(step: Step) -> float:
     """What was set: the rate of our own runs, what was in flight in other tools' tables."""
-    return step.offered_rps if step.batches or step.concurrency <= 0 else step.concurrency
+    return step.offered_rps if step.run_id or step.concurrency <= 0 else step.concurrency
 
 
 def _nothing_found(found: Found, fit: UslFit | None, missing: str) -> str:
@@ -149,14 +149,15 @@ def _per_replica(answer: Plan) -> Estimate | None:
     found = answer.found
     if found is None or found.proved is None:
         return None
-    replicas = replicas_tested(answer)
-    proved = found.proved
-    ends = [end for end in (proved.low, found.crossing and found.crossing.low) if end]
-    low = min([*ends, proved.value])
-    estimate = Estimate(proved.value, low, None, proved.n, proved.method)
-    if found.crossing and found.crossing.high:
-        estimate = replace(estimate, high=max(found.crossing.high, proved.value))
-    return shared(estimate, replicas)
+    proved, crossing = found.proved, found.crossing
+    # Tables of other tools have one number a load: an interval without width is none.
+    ends = [e for e in (proved, crossing) if e and e.low is not None and e.low != e.high]
+    low = min([*(e.low for e in ends if e.low is not None), proved.value]) if ends else None
+    high = None
+    if low is not None and crossing and crossing.high is not None:
+        high = max(crossing.high, proved.value)
+    estimate = Estimate(proved.value, low, high, proved.n, proved.method)
+    return shared(estimate, replicas_tested(answer))
 
 
 def _held_out(steps: Sequence[Step], fit: UslFit | None) -> tuple[Validation, ...]:

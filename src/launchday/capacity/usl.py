@@ -141,8 +141,9 @@ class Usl:
         return Overhead(1 / concurrency, contention, self.beta * others / 2)
 
     def _stretch(self, concurrency: float) -> float:
-        others = concurrency - 1
-        return 1 + self.alpha * others + self.beta * concurrency * others
+        # 1 + α(N-1) + βN(N-1) in the order that keeps its digits for N near 0.
+        rest = self.alpha - self.beta + self.beta * concurrency
+        return (1 - self.alpha) + concurrency * rest
 
 
 def _check(name: str, value: float) -> None:

@@ -17,6 +17,7 @@ from scipy.optimize import least_squares
 Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-13
+_LEAST_STRETCH = 1e-12  # above 0 by its formula, but for N near 0 it may round to it
 _ZERO = 1e-15  # below this a coefficient is on its bound
 _CONTENTION_STARTS = (0.005, 0.05, 0.4)
 _COHERENCY_STARTS = (0.01, 0.5, 5.0)  # times 1 / (largest g): what the term is at the last point
@@ -63,7 +64,8 @@ class Curve:
         return float(np.sum(self.residuals(parameters) ** 2))
 
     def _stretch(self, parameters: Floats) -> Floats:
-        return np.asarray(1 + parameters[..., :-1] @ self.terms.T, dtype=np.float64)
+        stretch = np.asarray(1 + parameters[..., :-1] @ self.terms.T, dtype=np.float64)
+        return np.maximum(stretch, _LEAST_STRETCH)
 
 
 def solve(curve: Curve) -> Floats:

@@ -52,7 +52,10 @@ def interval(estimate: Estimate) -> str:
         return ""
     if math.isinf(estimate.high):
         return f"(95 % CI {number(estimate.low)} to no limit)"
-    return f"(95 % CI {number(estimate.low)}-{number(estimate.high)})"
+    low, high = number(estimate.low), number(estimate.high)
+    if low == high:
+        low, high = f"{estimate.low:.5g}", f"{estimate.high:.5g}"
+    return f"(95 % CI {low}-{high})"
 
 
 def plus_minus(estimate: Estimate) -> str:

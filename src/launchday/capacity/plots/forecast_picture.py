@@ -27,7 +27,7 @@ _MOST_STAIRS = 300
 def replicas_picture(plan: Plan) -> Picture:
     """Replicas v forecast: those that carry it, one spare, and across zones."""
     title = "Replicas by forecast"
-    if plan.per_replica is None:
+    if plan.refused or plan.per_replica is None:
         return nothing("replicas", title, "No rate was proved, so no replicas can be counted.")
     request = plan.request
     each = usable_rps(plan.per_replica) * request.utilisation / request.amplification
@@ -104,7 +104,7 @@ def _rules(plan: Plan) -> tuple[Rule, ...]:
         words = f"forecast: {number(forecast.rps)}"
         rules.append(Rule(forecast.rps, words, Ink.PURPLE, upright=True))
     if (now := plan.request.replicas_now) is not None:
-        rules.append(Rule(float(now), f"today: {now}", Ink.RED, dash=Dash.SOLID))
+        rules.append(Rule(float(now), f"today: {now:,}", Ink.RED, dash=Dash.SOLID))
     return tuple(rules)
 
 
@@ -113,5 +113,5 @@ def _facts(replicas: Replicas | None) -> str:
         return "No forecast was given: read off what any of them would need."
     words = f"{number(replicas.forecast_rps)} rps need {plural(replicas.replicas, 'replica')}"
     if replicas.zones > 1:
-        return f"{words}, {replicas.across_zones} across {replicas.zones} zones to lose one."
-    return f"{words}, {replicas.with_spare} with one spare."
+        return f"{words}, {replicas.across_zones:,} across {replicas.zones} zones to lose one."
+    return f"{words}, {replicas.with_spare:,} with one spare."

@@ -33,7 +33,7 @@ def on_top(places: Sequence[tuple[float, str]], left: float, right: float) -> li
         fits = (
             (row, span) for row in range(below + 1) for span in spans if _free(placed, row, x, span)
         )
-        row, (start, end, anchor) = next(fits, (below, spans[0]))
+        row, (start, end, anchor) = next(fits, (below, spans[-1]))
         at = start if anchor == "start" else end
         placed.append((Label(at, row, text, anchor), x, (start, end)))
     return [label for label, _, _ in placed]
@@ -68,8 +68,8 @@ def _free(
     for label, rule, (low, high) in placed:
         if label.row == row and span[0] - _SPACE < high and low < span[1] + _SPACE:
             return False
-        if label.row < row and span[0] - 2 < rule < span[1] + 2:
+        if label.row < row and span[0] - 1 < rule < span[1] + 1:
             return False
-        if label.row > row and low - 2 < x < high + 2:
+        if label.row > row and low - 1 < x < high + 1:
             return False
     return True

@@ -30,7 +30,7 @@ def latency_picture(plan: Plan) -> Picture:
     """The objective's quantile v rps: every step, the objective, its ladder, what binds."""
     objective = plan.request.objective
     title = f"{measure(objective)} by rate"
-    title = title[0].upper() + title[1:] if objective.quantile is None else title
+    title = _sentence(title) if objective.quantile is None else title
     steps = [_judged(step, objective) for step in plan.measured.steps]
     steps = [step for step in steps if step.latency_seconds]
     if not steps:
@@ -41,7 +41,7 @@ def latency_picture(plan: Plan) -> Picture:
     return Picture(
         "latency",
         title,
-        _facts(plan.found, objective),
+        _sentence(_facts(plan.found, objective)),
         linear("offered requests per second", [step.offered_rps for step in steps]),
         logarithmic(f"{measure(objective)} in ms", heights),
         rules=_rules(plan.found, objective),
@@ -146,6 +146,11 @@ def _crossings(found: Found | None, objective: Objective) -> tuple[Dots, ...]:
     if not places:
         return ()
     return (Dots(places, Ink.PURPLE, "ladder of objectives", Mark.DIAMOND, titles=words),)
+
+
+def _sentence(words: str) -> str:
+    """With a capital at its head; p99 stays p99."""
+    return words if words.startswith("p9") else words[0].upper() + words[1:]
 
 
 def _facts(found: Found | None, objective: Objective) -> str:

@@ -24,7 +24,7 @@ def retry_picture(plan: Plan) -> Picture:
     title = "Retries: can the target be held down?"
     verdicts = [v for v in plan.retry if math.isfinite(v.vulnerability)]
     if not verdicts:
-        return nothing("retries", title, "No retry policy was judged: that needs a forecast.")
+        return nothing("retries", title, "No rate was proved, so no retry policy was judged.")
     groups = _groups(verdicts)
     highest = min(max(value for value, _ in groups) * _LARGEST_SURGE, _HIGHEST_V)
     top = max(highest, 1.2)
@@ -32,8 +32,8 @@ def retry_picture(plan: Plan) -> Picture:
         "retries",
         title,
         _facts(verdicts),
-        linear("load, times the forecast", [_LARGEST_SURGE]),
-        linear("V", [top]),
+        linear("load, times what is planned", [_LARGEST_SURGE]),
+        linear("V, the work that retries keep up", [top]),
         rules=(Rule(1.0, "stuck above", Ink.RED),),
         lines=tuple(
             Line(_straight(value, top), ink, f"{names}: V = {number(value)}", dash)
@@ -53,9 +53,13 @@ def _groups(verdicts: list[RetryVerdict]) -> list[tuple[float, str]]:
     for verdict in sorted(verdicts, key=lambda v: -v.vulnerability):
         by_value.setdefault(f"{verdict.vulnerability:.3g}", []).append(verdict)
     return [
-        (group[0].vulnerability, joined([verdict.policy for verdict in group]))
+        (group[0].vulnerability, joined([_plain(verdict) for verdict in group]))
         for group in by_value.values()
     ]
+
+
+def _plain(verdict: RetryVerdict) -> str:
+    return verdict.policy.replace("_", " ")
 
 
 def _straight(value: float, top: float) -> tuple[tuple[float, float], ...]:
@@ -64,7 +68,7 @@ def _straight(value: float, top: float) -> tuple[tuple[float, float], ...]:
 
 
 def _facts(verdicts: list[RetryVerdict]) -> str:
-    stuck = [verdict.policy for verdict in verdicts if verdict.stuck]
+    stuck = [_plain(verdict) for verdict in verdicts if verdict.stuck]
     if not stuck:
-        return "With no policy can retries hold the target down at the forecast."
-    return f"At the forecast retries can hold the target down with: {joined(stuck)}."
+        return "With no policy can retries hold the target down at the planned load."
+    return f"At the planned load retries can hold the target down with: {joined(stuck)}."

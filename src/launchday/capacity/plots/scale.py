@@ -10,13 +10,14 @@ from launchday.capacity.wording import number
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _ABOUT = 5
+_SMALLEST_SPAN = 1e-9  # smaller ones are rounding, or the dust of subnormal numbers
 
 
 def linear(label: str, values: Iterable[float], *, percent: bool = False) -> Axis:
     """An axis from 0, or from below where values are negative, to a round number above all."""
     seen = [value for value in values if math.isfinite(value)] or [1.0]
     low, high = min(0.0, *seen), max(0.0, *seen)
-    if high == low:
+    if high - low < _SMALLEST_SPAN:
         high = low + 1.0
     step = _step(high - low)
     low, high = step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9)

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterable
 from html import escape
 
-from launchday.capacity.plots.labels import at_side, on_top
+from launchday.capacity.plots.labels import LETTER, at_side, on_top
 from launchday.capacity.plots.marks import mark
 from launchday.capacity.plots.picture import Axis, Band, Dots, Line, Picture, Rule, Shade
 from launchday.capacity.plots.scale import share, ticks, within, written
 
 WIDTH, HEIGHT = 520, 350
 _LEFT, _RIGHT, _BOTTOM = 64, 490, 300
-_SIDE = 66  # room for the labels of the rules that lie across
+_SIDE = 80  # room for the labels of the rules that lie across
 _ROW = 15  # height of a row of labels
+_BEFORE_TICKS = 34  # the name of the y axis, and room around the ticks
 
 
 class Frame:
@@ -24,7 +25,8 @@ class Frame:
         self._x, self._y = picture.x, picture.y
         upright = [rule for rule in picture.rules if rule.upright and within(self._x, rule.at)]
         across = [rule for rule in picture.rules if not rule.upright and within(self._y, rule.at)]
-        self.left, self.bottom = _LEFT, _BOTTOM
+        widest = max(len(written(self._y, tick)) for tick in ticks(self._y))
+        self.left, self.bottom = max(_LEFT, _BEFORE_TICKS + LETTER * widest), _BOTTOM
         self.right = _RIGHT - (_SIDE if across else 0)
         self.labels_above = on_top([(self.x(r.at), r.label) for r in upright], self.left, WIDTH - 6)
         rows = 1 + max((label.row for label in self.labels_above), default=-1)
