@@ -1,4 +1,4 @@
-"""Measure, plan and validate, live: two slots of 50 ms on this machine, whatever it does besides."""
+"""Measure, plan and validate, live: two slots of 50 ms, on whatever machine this is."""
 
 from __future__ import annotations
 
