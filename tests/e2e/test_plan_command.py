@@ -178,6 +178,18 @@ def test_its_own_record_or_one_of_other_loads_validates_nothing(
     assert document(record / "capacity.json")["status"] == "UNVALIDATED"
 
 
+def test_without_a_proved_rate_there_is_nothing_to_validate_and_the_plan_is_there(
+    plan: Run, tmp_path: Path
+) -> None:
+    points = staircase(RATES, 8)  # too few requests to prove that one in a thousand is shed
+    record = write_steps(tmp_path / "short", plateau(PLATEAU), points=points)
+    for option in (("--validate",), ("--against", record)):
+        code, output, errors = plan(record, *option)
+        assert (code, errors) == (2, "")
+        assert "no rate is proved, so none is recommended" in output
+        assert document(record / "capacity.json")["status"] == "UNVALIDATED"
+
+
 def test_a_generator_that_fell_behind_validates_nothing(
     plan: Run, record: Path, tmp_path: Path
 ) -> None:

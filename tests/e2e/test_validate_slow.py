@@ -36,7 +36,7 @@ def test_a_plan_is_validated_refuted_or_nobody_can_tell_and_it_says_which(tmp_pa
     words = done.stdout + done.stderr
     assert "Traceback" not in words
     if done.returncode == 2:  # a busy machine: then it says why, and claims nothing
-        assert "No plan" in words or "could not tell" in words or "nothing to validate" in words
+        assert "No plan" in words or "could not tell" in words
         assert document(record)["status"] == "UNVALIDATED"
         return
     made = document(record)

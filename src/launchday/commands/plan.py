@@ -35,6 +35,10 @@ from launchday.runs.stop import Stop
 
 JSON_FILE, PAGE_FILE = "capacity.json", "capacity.html"
 VALIDATE_SECONDS = 60.0
+_NOTHING = (
+    "no rate is proved, so none is recommended; hold the steps longer, or repeat them near the "
+    "edge (-p edge_rps=…)"
+)
 _CODES = {Status.VALIDATED: 0, Status.REFUTED: 1, Status.UNVALIDATED: 0}
 
 
@@ -114,13 +118,7 @@ def _plan(asked: Asked, records: Sequence[Record]) -> Plan:
     objective = objective_of(asked, recorded)
     request = request_of(asked, objective, _shedding(records))
     measured = _measured(asked, records, objective)
-    answer = pipeline.plan(without_held_out(measured, asked.held_out), request)
-    if (asked.validate or asked.against) and not answer.refused and recommended_rps(answer) is None:
-        raise SettingsError(
-            "there is nothing to validate: no rate is proved, so none is recommended; hold the "
-            "steps longer, or repeat them near the edge (-p edge_rps=…)"
-        )
-    return answer
+    return pipeline.plan(without_held_out(measured, asked.held_out), request)
 
 
 def _measured(asked: Asked, records: Sequence[Record], objective: Objective) -> Measured:
@@ -136,6 +134,8 @@ def _shedding(records: Sequence[Record]) -> bool:
 
 
 def _checked(asked: Asked, answer: Plan, records: Sequence[Record], console: Console) -> Checked:
+    if recommended_rps(answer) is None:
+        return Checked((), (_NOTHING,))
     objective = answer.request.objective
     if asked.against:
         return check(answer, measure([read_record(path) for path in asked.against], objective))
