@@ -33,7 +33,8 @@ class Scenario:
     `shares` are weights of journeys, `in_phase` others for a phase of the curve (those of `peak`
     are also for `peak_2`). `pollers` ask every 30 s and `cars` report every 60 s, at every time,
     on top of the curve. `owners` have a session before the first arrival. `played`: parameters of
-    the curve that the journeys play themselves, so that it is drawn with these values.
+    the curve that the journeys play themselves, so that it is drawn with these values. `seeded`
+    is the parameter of the curve, if any, that takes the seed of the run where it is 0.
 
     Of those who are not served `pull_share` pull to refresh (they ask again at once),
     `restart_share` restart the app (they sign in anew), the others leave it to the app, which
@@ -47,6 +48,7 @@ class Scenario:
     cars: int = 0
     owners: int = 200
     played: Mapping[str, float] = field(default_factory=dict)
+    seeded: str | None = None
     retry_policy: str = "retry_after"
     pull_share: float = 0.2
     restart_share: float = 0.1
@@ -56,6 +58,8 @@ class Scenario:
         """The curve with the parameters of the command line. Raises ValueError."""
         definition = CURVES[self.curve]
         given = {each.name: getattr(options, each.name) for each in definition.parameters}
+        if self.seeded and not given[self.seeded]:
+            given[self.seeded] = int(options.seed or 0) % 2**31
         return definition.curve({**given, **self.played})
 
 

@@ -13,6 +13,7 @@ from _scenario import Scenario
 POPULATION = Population(
     Scenario(
         curve="breakpoint",
+        seeded="order_seed",
         shares={"reserve": 6, "look": 3, "unlock": 1},
         retry_policy="none",
         pull_share=0.0,
@@ -22,7 +23,7 @@ POPULATION = Population(
 
 
 class Breakpoint(Surge):
-    """A staircase; its last step is the peak."""
+    """A staircase; its highest step is the peak."""
 
     population = POPULATION
 

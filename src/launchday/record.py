@@ -262,8 +262,10 @@ def read_run_info(path: Path) -> RunInfo:
         raise RecordError(f"{path / RUN_FILE} is damaged: {error}") from error
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, *, metrics: bool = True) -> Record:
     """Read a run directory, also one whose run was killed.
+
+    Without `metrics` those stay on the disk: of an hour they are more than all the rest.
 
     Raises:
         RecordError: it is no run directory, or a log is damaged before its last line.
@@ -274,7 +276,8 @@ def read_record(path: Path) -> Record:
             for line in read_lines(samples):
                 absorb_samples_line(record, line, worker_of(samples))
         record.faults = [_with(f, "event", "unix") for f in read_lines(path / FAULTS_FILE)]
-        record.metrics = [_with(m, "unix", "values") for m in read_lines(path / METRICS_FILE)]
+        if metrics:
+            record.metrics = [_with(m, "unix", "values") for m in read_lines(path / METRICS_FILE)]
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

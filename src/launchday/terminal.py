@@ -13,9 +13,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launchday.capacity.measurements import Measurements
-from launchday.capacity.model import Capacity
-from launchday.capacity.plan import UTILISATION, Forecast, Plan
 from launchday.record import RunInfo
 from launchday.runs.audit import Audit, sentence
 from launchday.runs.compare import Summary, side_by_side
@@ -153,43 +150,3 @@ def print_toxiproxy(console: Console, info: RunInfo) -> None:
 def print_where(console: Console, what: str, path: Path) -> None:
     """Where a file is, on a line of its own that a terminal makes clickable."""
     console.print(f"{what}: {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def print_plan(
-    console: Console,
-    capacity: Capacity,
-    forecast: Forecast,
-    plan: Plan,
-    measured: Measurements,
-) -> None:
-    """The answer to "how many replicas", in sentences that a manager can read."""
-    if capacity.high_rps is None:
-        found = f"One replica was proved to serve {capacity.rps:.0f} requests/s"
-    else:
-        found = (
-            f"One replica serves {capacity.rps:.0f} requests/s "
-            f"(95 % interval {capacity.low_rps:.0f} to {capacity.high_rps:.0f})"
-        )
-    console.print(
-        f"{found} within {measured.objective_seconds * 1000:.0f} ms at p99: {capacity.method}, "
-        f"{capacity.windows} windows, tested up to {capacity.tested_to_rps:.0f}/s.",
-        markup=False,
-        highlight=False,
-    )
-    high = forecast.rps + forecast.plus_minus_rps
-    zones = f", {plan.across_zones} across the zones" if plan.across_zones else ""
-    console.print(
-        f"For up to {high:.0f} requests/s: {plan.replicas} replica(s) at {UTILISATION:.0%} of "
-        f"that, {plan.spare} to survive the loss of one{zones}.",
-        style="bold",
-        highlight=False,
-    )
-    for caveat in plan.caveats:
-        console.print(f"  - {caveat}", markup=False, highlight=False)
-    if measured.left_out:
-        first = measured.left_out[0]
-        console.print(
-            f"  - {len(measured.left_out)} stretches were left out, the first: {first.reason}.",
-            markup=False,
-            highlight=False,
-        )

@@ -45,9 +45,9 @@ def test_every_surge_of_the_stories_has_a_curve() -> None:
 
 
 @EVERY
-def test_it_runs_on_a_laptop_in_one_to_three_minutes(definition: CurveDefinition) -> None:
+def test_it_runs_on_a_laptop_in_one_to_four_minutes(definition: CurveDefinition) -> None:
     curve = definition.curve()
-    assert 60 <= curve.duration_seconds <= 180
+    assert 60 <= curve.duration_seconds <= 240
     assert curve.peak_rps <= 1000
 
 
@@ -91,7 +91,13 @@ def test_any_parameters_make_a_curve_or_a_sentence(
 ) -> None:
     numbers = st.one_of(st.floats(), st.floats(0.0, 100.0), st.integers(-2, 200))
     values = data.draw(
-        st.fixed_dictionaries({}, optional={p.name: numbers for p in definition.parameters})
+        st.fixed_dictionaries(
+            {},
+            optional={
+                p.name: st.sampled_from([*p.choices, "x"]) if p.choices else numbers
+                for p in definition.parameters
+            },
+        )
     )
     words, total = "", 0.0
     try:
@@ -174,12 +180,6 @@ def test_a_chatty_release_grows_with_its_share_of_clients() -> None:
 def test_all_cars_start_within_the_spread_of_their_clocks() -> None:
     curve = CURVES["midnight_charging"].curve({"cars": 600, "spread_seconds": 3})
     assert mean(curve, "peak") - mean(curve, "charging") == pytest.approx(200)
-
-
-def test_steps_to_the_breaking_point_are_equal() -> None:
-    curve = CURVES["breakpoint"].curve({"from_rps": 10, "to_rps": 40, "steps": 4})
-    names = ("step_1", "step_2", "step_3", "peak")
-    assert [mean(curve, name) for name in names] == pytest.approx([10, 20, 30, 40])
 
 
 def test_published_numbers_are_in_their_curves() -> None:

@@ -110,6 +110,18 @@ def test_the_plan_holds_what_the_options_say() -> None:
     assert plan.budget is not None
 
 
+@pytest.mark.parametrize(("order_seed", "seed", "same"), [(0, "7", 7), (3, "7", 3), (0, None, 0)])
+def test_the_order_of_a_breakpoint_follows_from_the_seed_of_the_run(
+    order_seed: int, seed: str | None, same: int
+) -> None:
+    definition = CURVES["breakpoint"]
+    given: dict[str, object] = {each.name: each.default for each in definition.parameters}
+    given["order"] = "random"
+    chosen = Namespace(**{**given, "order_seed": order_seed, "seed": seed})
+    scenario = Scenario(curve="breakpoint", shares={"look": 1}, seeded="order_seed")
+    assert scenario.curve_of(chosen) == definition.curve({**given, "order_seed": same})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -155,7 +155,7 @@ RUNS: dict[str, dict[str, object]] = {
         "shares_peak": "reserve=4,unlock=3,cold_start=2,charge=1",
     },
     "breakpoint": {
-        "owners": 12, "from_rps": 10, "to_rps": 70, "steps": 3, "step_seconds": 7,
+        "owners": 12, "from_rps": 10, "to_rps": 70, "steps": 8, "step_seconds": 7,
         "rise_seconds": 0,
     },
 }  # fmt: skip
@@ -204,8 +204,9 @@ def test_the_record_of_the_breakpoint_is_what_a_plan_is_made_of(
     path, code, output = runs["breakpoint"]
     assert code in (0, 1, 2), output
     plan = launchday("plan", str(path), "--forecast", "200")
-    if code == 2 and plan.returncode == 2:  # on a busy machine; then both say whose fault it was
-        assert "generator" in plan.stdout + plan.stderr + output
+    words = plan.stdout + plan.stderr
+    if plan.returncode == 2:  # on a busy machine: steps without a generator that kept up are none
+        assert "generator" in words + output or "distinct load" in words
         return
-    assert plan.returncode == 0, plan.stdout + plan.stderr
+    assert plan.returncode == 0, words
     assert "replica" in plan.stdout

@@ -66,7 +66,8 @@ class Found:
     `crossing` is the point estimate (isotonic on log latency): None with `refused` = "never met"
     or "always met …" in words. `proved` is the highest steady step whose upper bounds met every
     criterion: what is recommended; `proved_source` names it. `binding` is what is missed first
-    above it: "latency", "shed", "errors", or "" where nothing was missed.
+    above it: "latency", "shed", "errors", or "" where nothing was missed. `why_not_proved` says
+    in words why `proved` is None, where measuring longer or lower would change that.
     """
 
     crossing: Estimate | None
@@ -77,6 +78,7 @@ class Found:
     tested_low_rps: float
     tested_high_rps: float
     refused: str | None = None
+    why_not_proved: str = ""
 
 
 @dataclass(frozen=True)

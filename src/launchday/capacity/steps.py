@@ -44,7 +44,8 @@ class Step:
     `high_seconds` its 95 % interval. `batches` are empty for what other tools measured.
     `utilisation` is the mean of each resource of the target, 0 to 1 of one unit; `units` how many
     of it there are. `unsteady` says why the step is no steady state; it is empty for a steady one.
-    `held_out` steps are left out of fits, to check them.
+    `held_out` steps are left out of fits, to check them. `call_seconds` is how long a call to each
+    dependency of the target takes on average, `calls_per_request` how many a request makes.
     """
 
     source: str
@@ -67,6 +68,8 @@ class Step:
     units: Mapping[str, float] = field(default_factory=dict)
     unsteady: tuple[str, ...] = ()
     held_out: bool = False
+    call_seconds: Mapping[str, float] = field(default_factory=dict)
+    calls_per_request: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def steady(self) -> bool:

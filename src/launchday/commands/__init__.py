@@ -12,13 +12,12 @@ import click
 from rich.console import Console
 
 from launchday import __version__, terminal
-from launchday.capacity import measurements, model
-from launchday.capacity import plan as planning
 from launchday.chaos.experiment import load_experiment
 from launchday.commands.chaos import chaos
 from launchday.commands.curves import curves
 from launchday.commands.har import import_
 from launchday.commands.init import init
+from launchday.commands.plan import plan
 from launchday.commands.proxies import proxies
 from launchday.commands.toxiproxy import toxiproxy
 from launchday.errors import PreflightError, SettingsError
@@ -27,7 +26,6 @@ from launchday.record import (
     COMPARISON_FILE,
     REPORT_FILE,
     Rules,
-    read_record,
     read_run_info,
     write_atomically,
 )
@@ -58,6 +56,7 @@ launchday.add_command(chaos)
 launchday.add_command(curves)
 launchday.add_command(import_)
 launchday.add_command(init)
+launchday.add_command(plan)
 launchday.add_command(proxies)
 launchday.add_command(toxiproxy)
 
@@ -201,43 +200,6 @@ def compare_command(runs: tuple[Path, ...], output: str) -> None:
     text = render_comparison("Side by side", [(r.record, r.verdict) for r in results])
     write_atomically(Path(output), text)
     terminal.print_where(console, "Report", Path(output).resolve())
-
-
-@launchday.command("plan")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--forecast", required=True, metavar="RPS[±RPS]", help="Peak requests per second.")
-@click.option("--zones", type=click.IntRange(1, 20), default=1, help="Survive the loss of one.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan_command(runs: tuple[Path, ...], forecast: str, zones: int, as_json: bool) -> int:
-    """How many replicas the forecast needs, from the records of runs against ONE replica."""
-    records = [read_record(path) for path in runs]
-    objective = records[0].info.rules.objective_seconds
-    try:
-        measured = measurements.measure(records, objective)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    capacity = model.fit(measured)
-    if capacity is None:
-        raise PreflightError(
-            "these records prove no capacity: in no window of 3 s, faults and ramps left out, was "
-            f"the p99 of admitted within {objective * 1000:.0f} ms with all that was offered good"
-        )
-    try:
-        wanted = planning.Forecast.parse(forecast)
-        answer = planning.plan(capacity, wanted, zones)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    if as_json:
-        parts = {
-            "capacity": asdict(capacity),
-            "forecast": asdict(wanted),
-            "plan": asdict(answer),
-            "measurements": asdict(measured),
-        }
-        click.echo(json.dumps(parts, ensure_ascii=False))
-    else:
-        terminal.print_plan(Console(), capacity, wanted, answer, measured)
-    return 0
 
 
 def _settings(runs: Path | None) -> Settings:

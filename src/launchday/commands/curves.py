@@ -168,11 +168,15 @@ def _named(name: str, param: tuple[str, ...]) -> CurveView:
             raise SettingsError(f"--param {text!r} must be NAME=VALUE, for example multiple=5")
     values = definition.checked({key.replace("-", "_"): value for key, _, value in pairs})
     rows = tuple(
-        (p.name, f"{short(values.get(p.name, p.default))} {p.unit}".strip(), p.meaning)
+        (p.name, f"{_shown(values.get(p.name, p.default))} {p.unit}".strip(), p.meaning)
         for p in definition.parameters
     )
     curve = definition.curve(values)
     return CurveView(name, definition.summary, curve, definition.source, rows)
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else short(value)
 
 
 def _definition(name: str) -> CurveDefinition:

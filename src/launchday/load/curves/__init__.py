@@ -1,5 +1,6 @@
 """Named surges as curves, with their parameters and where they come from."""
 
+from launchday.load.curves.breakpoints import BREAKPOINTS
 from launchday.load.curves.definition import CurveDefinition, Parameter
 from launchday.load.curves.options import add_curve_options, curve_from_options
 from launchday.load.curves.published import PUBLISHED
@@ -17,5 +18,5 @@ __all__ = [
     "launch_day",
 ]
 
-CURVES: dict[str, CurveDefinition] = {**STORIES, **PUBLISHED}
+CURVES: dict[str, CurveDefinition] = {**STORIES, **BREAKPOINTS, **PUBLISHED}
 """Every named curve by its name."""

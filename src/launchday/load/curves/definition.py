@@ -18,18 +18,24 @@ _LONGEST_SECONDS = 1_000_000.0
 
 @dataclass(frozen=True)
 class Parameter:
-    """One number that shapes a curve, and what it may be.
+    """One number that shapes a curve, and what it may be; or one of the words `choices`.
 
     The unit is in the name: `_rps` arrivals per second, `_seconds` seconds, else a plain number.
     """
 
     name: str
-    default: float
+    default: float | str
     meaning: str
     above: float | None = None
     at_least: float | None = None
     at_most: float | None = None
     whole: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> type[float | str]:
+        """What its values are."""
+        return str if self.choices else int if self.whole else float
 
     @property
     def unit(self) -> str:
@@ -39,19 +45,25 @@ class Parameter:
     @property
     def allowed(self) -> str:
         """What the value must be, to follow the word `must`."""
+        if self.choices:
+            return f"be one of {', '.join(self.choices)}"
         if self.above is not None:
             return f"be above {self.above:g}"
         if self.at_most is not None:
             return f"be between {self.at_least or 0:g} and {self.at_most:,.9g}"
         return f"be at least {self.at_least or 0:g}"
 
-    def check(self, value: object) -> float:
-        """The value as a number.
+    def check(self, value: object) -> float | str:
+        """The value as a number, or the word.
 
         Raises:
-            ValueError: it is no number, not finite, not whole where it must be, or not allowed;
-                says so with name, limit and value.
+            ValueError: it is none of the words, or no number, not finite, not whole where it must
+                be, or not allowed; says so with name, limit and value.
         """
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{self.name} must {self.allowed}, got {value!r}")
+            return str(value)
         number = self._number(value)
         inside = (
             (self.above is None or number > self.above)
@@ -98,6 +110,11 @@ def count_of(low: int, high: int, meaning: str) -> Parameter:
     return Parameter("", 0.0, meaning, at_least=low, at_most=high, whole=True)
 
 
+def choice_of(*choices: str, meaning: str) -> Parameter:
+    """A word of a few."""
+    return Parameter("", choices[0], meaning, choices=choices)
+
+
 def share_of(meaning: str, *, at_most: float = 1.0) -> Parameter:
     """A parameter between 0 and `at_most`."""
     return Parameter("", 0.0, meaning, at_least=0.0, at_most=at_most)
@@ -124,8 +141,8 @@ class CurveDefinition:
         """
         return self.build(**(values or {}))
 
-    def checked(self, values: Mapping[str, object]) -> dict[str, float]:
-        """The values as numbers. Raises ValueError as `curve` does."""
+    def checked(self, values: Mapping[str, object]) -> dict[str, float | str]:
+        """The values as numbers and words. Raises ValueError as `curve` does."""
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 
-from launchday.load.curves.definition import CurveDefinition
+from launchday.load.curves.definition import CurveDefinition, Parameter
 from launchday.rate_curve import RateCurve
 
 
@@ -19,11 +19,19 @@ def add_curve_options(parser: ArgumentParser, definition: CurveDefinition) -> _A
         unit = f" {parameter.unit}" if parameter.unit else ""
         group.add_argument(
             "--" + parameter.name.replace("_", "-"),
-            type=int if parameter.whole else float,
+            type=parameter.kind,
             default=parameter.default,
-            help=f"{parameter.meaning} (default {parameter.default:g}{unit})",
+            help=f"{_words(parameter)} (default {_text(parameter.default)}{unit})",
         )
     return group
+
+
+def _words(parameter: Parameter) -> str:
+    return f"{', '.join(parameter.choices)}: {parameter.meaning}".removeprefix(": ")
+
+
+def _text(default: float | str) -> str:
+    return default if isinstance(default, str) else f"{default:g}"
 
 
 def curve_from_options(options: Namespace, definition: CurveDefinition) -> RateCurve:

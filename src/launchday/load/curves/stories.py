@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated
 
 from launchday.load.curves.course import Leg, course, decay, hold, phases_of, ramp, smooth
@@ -277,52 +276,4 @@ def midnight_charging(
         hold("quiet", baseline_rps, quiet_seconds),
         hold("peak", charging + cars / spread_seconds, spread_seconds),
         hold("charging", charging, charging_seconds),
-    )
-
-
-@named_curve(
-    STORIES,
-    "breakpoint",
-    "steps until something gives",
-    _ASSUMED + "equal steps; the last step is the phase `peak`",
-)
-def breakpoint_steps(
-    *,
-    from_rps: Annotated[float, above(0, "arrivals in the first step")] = 100.0,
-    to_rps: Annotated[float, above(0, "arrivals in the last step")] = 800.0,
-    steps: Annotated[int, count_of(2, 100, "with the first and the last")] = 8,
-    step_seconds: Annotated[float, lasting("of each step")] = 12.0,
-    rise_seconds: Annotated[float, perhaps("from one step to the next")] = 1.0,
-) -> RateCurve:
-    """A staircase to find the capacity: phases `step_1`, `step_2` ... `peak`."""
-    rates = [from_rps + (to_rps - from_rps) * k / (steps - 1) for k in range(steps)]
-    legs = [hold("step_1", from_rps, step_seconds)]
-    for number, (before, rate) in enumerate(pairwise(rates), 2):
-        name = "peak" if number == steps else f"step_{number}"
-        legs += [
-            ramp(f"rise_{number}", before, rate, rise_seconds),
-            hold(name, rate, step_seconds),
-        ]
-    return course(*legs)
-
-
-@named_curve(
-    STORIES,
-    "breakpoint_ramp",
-    "a slow ramp until something gives",
-    _ASSUMED + "slow enough that a queue shows: 120 s from a tenth to all",
-)
-def breakpoint_ramp(
-    *,
-    from_rps: Annotated[float, above(0, "arrivals at the start")] = 80.0,
-    to_rps: Annotated[float, above(0, "arrivals at the end")] = 800.0,
-    quiet_seconds: Annotated[float, perhaps("before the ramp")] = 10.0,
-    ramp_seconds: Annotated[float, lasting("of the ramp")] = 120.0,
-    peak_seconds: Annotated[float, perhaps("at the end rate")] = 10.0,
-) -> RateCurve:
-    """A straight line, held at its end."""
-    return course(
-        hold("quiet", from_rps, quiet_seconds),
-        ramp("ramp", from_rps, to_rps, ramp_seconds),
-        hold("peak", to_rps, peak_seconds),
     )

@@ -1,0 +1,99 @@
+"""What a reader has to know before he believes a number: one sentence each."""
+
+from __future__ import annotations
+
+from launchday.capacity.answer import Plan
+from launchday.capacity.wording import number, percent, plural
+
+_RIVALS = {
+    "linear": "A straight line, without any limit,",
+    "amdahl": "Amdahl's law, which has no peak,",
+    "log_usl": "The logarithmic law, nearer to a plateau,",
+}
+
+
+def flags(plan: Plan) -> tuple[str, ...]:
+    """The doubts about a plan, the gravest first; none is ever left out."""
+    parts = (_forecast(plan), _model(plan), _objective(plan), _held_out(plan), _steps(plan))
+    return tuple(flag for part in parts for flag in part)
+
+
+def _forecast(plan: Plan) -> list[str]:
+    """Replicas beyond those that were measured are an assumption, and said to be one."""
+    needed, valid = plan.replicas, plan.validity
+    if needed is None or valid is None:
+        return []
+    tested = valid.scaled_to_replicas
+    if needed.replicas <= tested:
+        return []
+    ratio = needed.forecast_rps / valid.tested_rps
+    only = f"only {plural(tested, 'replica')} {'was' if tested == 1 else 'were'} measured"
+    if needed.forecast_rps > valid.refused_beyond_rps:
+        return [
+            f"UNPROVED: {number(needed.forecast_rps)} rps is {number(ratio)} times the tested "
+            f"{number(valid.tested_rps)} rps and needs {plural(needed.replicas, 'replica')}; "
+            f"{only}, and what they share (database, gateway) may give out first."
+        ]
+    return [f"The forecast needs {plural(needed.replicas, 'replica')}; {only}."]
+
+
+def _model(plan: Plan) -> list[str]:
+    if plan.usl is None:
+        return [f"No scalability model: {plan.usl_missing}."] if plan.usl_missing else []
+    found = []
+    if plan.usl.refused:
+        found.append(f"The scalability model is not used: {plan.usl.refused}.")
+    if words := list(plan.usl.flags):
+        found.append(f"The scalability model: {'; '.join(words)}.")
+    if plan.usl.best != "usl":
+        other = _RIVALS.get(plan.usl.best, plan.usl.best)
+        found.append(f"{other} explains the steps better than the scalability law (AICc).")
+    return [*found, *_above(plan)]
+
+
+def _above(plan: Plan) -> list[str]:
+    """A steady step that the model did not see and says is impossible."""
+    fit = plan.usl
+    if fit is None or fit.refused or fit.peak_rps.high is None:
+        return []
+    highest = fit.peak_rps.high
+    return [
+        f"{step.source} answered {number(step.throughput_rps)} rps, above the fitted peak of at "
+        f"most {number(highest)}: the model does not hold there."
+        for step in plan.measured.steps
+        if step.held_out and step.steady and step.throughput_rps > highest
+    ]
+
+
+def _objective(plan: Plan) -> list[str]:
+    found = plan.found
+    if found is None:
+        return []
+    words = [f"The objective: {found.refused}."] if found.refused else []
+    if found.crossing is not None and found.proved is None:
+        words.append("No step proved a rate: hold the steps longer, or repeat them.")
+    crossing = found.crossing
+    if crossing is not None and (crossing.low is None or crossing.low == crossing.high):
+        words.append("The rate has no interval: too little was measured for one.")
+    return words
+
+
+def _held_out(plan: Plan) -> list[str]:
+    return [
+        f"The model misses a step kept out of it by {percent(abs(row.error_share))}: "
+        f"{number(row.predicted)} v {number(row.measured)} at {number(row.rps)} rps."
+        for row in plan.held_out
+        if not row.within
+    ]
+
+
+def _steps(plan: Plan) -> list[str]:
+    steps, left_out = plan.measured.steps, plan.measured.left_out
+    unsteady = [step for step in steps if not step.steady]
+    words = []
+    if unsteady:
+        many = f"{len(unsteady)} of {plural(len(steps), 'step')} not steady"
+        words.append(f"{many}: shown, not used; the first: {unsteady[0].unsteady[0]}.")
+    if left_out:
+        words.append(f"{plural(len(left_out), 'part')} left out; the first: {left_out[0].reason}.")
+    return words

@@ -1,0 +1,126 @@
+"""What the forecast needs: replicas, other objectives and surges, growth, cost, retries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from launchday.capacity.answer import Plan
+from launchday.capacity.cost import cost
+from launchday.capacity.growth import ahead, runs_out
+from launchday.capacity.replicas import replicas_for, survivors
+from launchday.capacity.results import Estimate, Replicas, RetryVerdict, WhatIf
+from launchday.capacity.retry_verdict import verdict, verdicts
+from launchday.capacity.what_if import what_if
+from launchday.errors import RecordError
+
+
+def with_needs(answer: Plan) -> Plan:
+    """The plan with everything that follows from the rate of one replica and the request.
+
+    Raises:
+        SettingsError: the request cannot be planned for.
+    """
+    each, forecast = answer.per_replica, answer.request.forecast
+    if each is None:
+        return answer
+    if forecast is None:
+        return replace(answer, retry=_retry(answer, answer.request.utilisation))
+    try:
+        needed = _replicas(answer, each)
+    except RecordError as error:
+        return replace(answer, refused=str(error))
+    answer = replace(answer, replicas=needed, retry=_retry(answer, _busy(answer, each, needed)))
+    answer = replace(answer, what_if=_what_if(answer))
+    return _with_cost(_with_growth(answer, each), needed)
+
+
+def planned(replicas: Replicas) -> int:
+    """How many replicas are to be run: enough to lose one, or a zone where there are several."""
+    return replicas.across_zones if replicas.zones > 1 else replicas.with_spare
+
+
+def _replicas(answer: Plan, each: Estimate) -> Replicas:
+    request = answer.request
+    assert request.forecast is not None
+    return replicas_for(
+        request.forecast,
+        each,
+        zones=request.zones,
+        utilisation=request.utilisation,
+        attempts=request.amplification,
+    )
+
+
+def _busy(answer: Plan, each: Estimate, needed: Replicas) -> float:
+    """ρ: the upper forecast as a share of what the needed replicas, without spare ones, carry."""
+    carried = needed.replicas * (each.value if each.low is None else each.low)
+    return needed.forecast_rps / carried
+
+
+def _retry(answer: Plan, utilisation: float) -> tuple[RetryVerdict, ...]:
+    request = answer.request
+    if request.retry_policy:
+        one = verdict(
+            request.retry_policy,
+            request.retry_attempts,
+            utilisation,
+            request.refusal_ratio,
+            request.shedding,
+        )
+        return (one,)
+    return verdicts(
+        utilisation,
+        request.refusal_ratio,
+        attempts=request.retry_attempts,
+        shedding=request.shedding,
+    )
+
+
+def _what_if(answer: Plan) -> tuple[WhatIf, ...]:
+    request, found = answer.request, answer.found
+    assert found is not None
+    assert request.forecast is not None
+    return what_if(
+        found.ladder,
+        request.forecast,
+        tested_replicas=max(step.replicas for step in answer.measured.steps),
+        surges=request.surges,
+        zones=request.zones,
+        utilisation=request.utilisation,
+        attempts=request.amplification,
+        binding=found.binding,
+    )
+
+
+def _with_growth(answer: Plan, each: Estimate) -> Plan:
+    request = answer.request
+    if request.growth is None or request.forecast is None:
+        return replace(answer, run_out=_today(answer))
+    rows = ahead(
+        request.forecast,
+        request.growth,
+        each,
+        request.replicas_now,
+        request.zones,
+        utilisation=request.utilisation,
+        attempts=request.amplification,
+    )
+    return replace(answer, growth=rows, run_out=runs_out(rows, request.replicas_now, request.zones))
+
+
+def _today(answer: Plan) -> str:
+    """Whether the replicas of today do, where somebody asks without a growth."""
+    now, needed = answer.request.replicas_now, answer.replicas
+    if now is None or needed is None:
+        return ""
+    left = survivors(now, answer.request.zones)
+    loss = "one" if answer.request.zones == 1 else f"one of {answer.request.zones} zones"
+    words = f"after the loss of {loss}, {left} of today's {now} are left, {needed.replicas} needed"
+    return f"{'Enough' if left >= needed.replicas else 'NOT ENOUGH'} today: {words}."
+
+
+def _with_cost(answer: Plan, needed: Replicas) -> Plan:
+    request = answer.request
+    if request.price is None or request.forecast is None:
+        return answer
+    return replace(answer, cost=cost(planned(needed), request.forecast.rps, request.price))
