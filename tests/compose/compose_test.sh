@@ -119,7 +119,7 @@ waited=0
 [ "$(query 'count(up == 1)' | cut -d' ' -f3)" = 4 ] || fail "Prometheus does not reach 4 of 4 jobs"
 moved 'shed_requests_total{outcome="admitted"}'
 moved shed_rejections_total
-moved 'car_request_seconds_count{route=~"/v1/.*"}'
+moved 'car_requests_total{route=~"/v1/.*"}'
 moved 'car_dependency_seconds_count{dependency="gateway"}'
 # Toxiproxy counts the bytes of a connection when it closes; the target keeps its connections.
 compose stop --timeout 10 target
