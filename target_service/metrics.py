@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from launchday import metric_names
@@ -37,6 +39,17 @@ def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
     return Gauge(metric.name, metric.help, metric.labels, registry=registry)
 
 
+class _SlotSeconds(Collector):
+    """A counter that somebody else keeps: read when it is asked for, so that it is up to date."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        metric = metric_names.CAR_SLOTS_BUSY_SECONDS
+        yield CounterMetricFamily(metric.name, metric.help, value=self._work.busy_seconds)
+
+
 class CarMetrics:
     """The reference backend's own metrics, in one registry together with those of its process."""
 
@@ -60,6 +73,7 @@ class CarMetrics:
         _gauge(metric_names.CAR_CAPACITY, registry).set(work.capacity_rps)
         _gauge(metric_names.CAR_SLOTS, registry).set(work.slots)
         _gauge(metric_names.CAR_SLOTS_BUSY, registry).set_function(lambda: work.busy)
+        registry.register(_SlotSeconds(work))
         _gauge(metric_names.CAR_SLOTS_WAITING, registry).set_function(lambda: work.waiting)
 
 

@@ -195,6 +195,11 @@ CAR_CAPACITY = Metric(
 )
 CAR_SLOTS = Metric("car_slots", Kind.GAUGE, "Worker slots.")
 CAR_SLOTS_BUSY = Metric("car_slots_busy", Kind.GAUGE, "Worker slots in use.")
+CAR_SLOTS_BUSY_SECONDS = Metric(
+    "car_slots_busy_seconds_total",
+    Kind.COUNTER,
+    "Seconds that worker slots were in use, all of them together: what is busy now included.",
+)
 CAR_SLOTS_WAITING = Metric(
     "car_slots_waiting", Kind.GAUGE, "Requests inside the app that wait for a worker slot."
 )

@@ -62,17 +62,17 @@ def test_graphs_are_shaded_for_each_fault_while_it_is_in_and_not_without_a_condu
     shaded = annotation["expr"]
     port = free_port()
     with serving(tmp_path, SCRAPES.format(port=port)) as url:
-        with exposed(port) as saw:
+        with exposed(port) as gauges:
             for link in ("gateway", "database"):
-                saw({"event": "planned", **fault(link)})
+                gauges.saw({"event": "planned", **fault(link)})
             wait_for(url, "chaos_fault_active == 0", 2)
             assert results(url, shaded) == []
-            saw({"event": "applied", **fault("gateway")})
+            gauges.saw({"event": "applied", **fault("gateway")})
             (found,) = wait_for(url, shaded, 1)
             assert words(annotation, found["metric"]).startswith("down gateway on gateway, ")
-            saw({"event": "applied", **fault("database")})
+            gauges.saw({"event": "applied", **fault("database")})
             wait_for(url, shaded, 2)
-            saw({"event": "undone", **fault("gateway")})
+            gauges.saw({"event": "undone", **fault("gateway")})
             (left,) = wait_for(url, shaded, 1)
             assert left["metric"]["link"] == "database"
         # As after kill -9: nobody says 0, and what was 1 must not stay for five minutes.

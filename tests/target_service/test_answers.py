@@ -173,6 +173,7 @@ def test_capacity_and_label_sets_are_exported_from_the_start(start: Any) -> None
     assert samples["car_capacity_rps", ()] == 400
     assert samples["car_slots", ()] == 8
     assert samples["car_slots_busy", ()] == samples["car_slots_waiting", ()] == 0
+    assert samples["car_slots_busy_seconds_total", ()] == 0
     assert samples["shed_limit", ()] == 12
     for outcome in ("done", "pending", "replayed"):
         assert samples["car_commands_total", (outcome,)] == 0
@@ -192,6 +193,7 @@ def test_capacity_and_label_sets_are_exported_from_the_start(start: Any) -> None
     assert samples["car_requests_total", ("201", "POST", RESERVATIONS)] == 1
     assert samples["car_creations_total", ("reservation", "created")] == 1
     assert samples["shed_requests_total", ("critical", "admitted")] == 2
+    assert samples["car_slots_busy_seconds_total", ()] > 0
 
 
 def test_a_route_is_one_label_whatever_the_vin(http: httpx.Client, target: Any) -> None:
