@@ -116,7 +116,12 @@ say "healthy: ${services[*]}"
 conduct
 fault_was_seen
 waited=0
-[ "$(query 'count(up == 1)' | cut -d' ' -f3)" = 4 ] || fail "Prometheus does not reach 4 of 4 jobs"
+# On a busy machine one scrape in a while takes longer than its second.
+until [ "$(query 'count(up == 1)' | cut -d' ' -f3)" = 4 ]; do
+  [ "$((waited += 1))" -le 30 ] || fail "Prometheus does not reach 4 of 4 jobs: $(query 'up == 0')"
+  sleep 1
+done
+waited=0
 moved 'shed_requests_total{outcome="admitted"}'
 moved shed_rejections_total
 moved 'car_requests_total{route=~"/v1/.*"}'
