@@ -1,8 +1,9 @@
-"""Build `grafana/*.json` from `boards/*.yaml`; with `--check`, only say whether they are fresh.
+"""Build `grafana/*.json` from `boards/*.yaml`, and `docs/metrics.md` from the metric catalogue.
 
     python dashboards/build.py [--check]
 
-Exit 0: written, or fresh. Exit 1: stale, each file named. Exit 2: a board is wrong.
+With `--check` it only says whether they are fresh. Exit 0: written, or fresh. Exit 1: stale, each
+file named. Exit 2: a board is wrong.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dashboards.colours import BLUE, FAULT
 from dashboards.gdb_components import DATASOURCE, Json, built, promql
 from dashboards.gdb_panels import GRID_COLUMNS
+from dashboards.metrics_page import page
 
 HERE = Path(__file__).resolve().parent
+METRICS_PAGE = HERE.parent / "docs" / "metrics.md"
 SCHEMA_VERSION = 41  # Grafana 12.0 writes it, 11 reads it
 
 BUILT_IN_ANNOTATIONS: Json = {
@@ -159,18 +162,26 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"dashboards/boards: {error}", file=sys.stderr)
         return 2
-    wrong = stale(texts, HERE / "grafana")
     if arguments:
-        for name in wrong:
-            print(f"dashboards/grafana/{name} is stale: run python dashboards/build.py")
-        return 1 if wrong else 0
-    for name in wrong:
+        return check(texts)
+    for name in stale(texts, HERE / "grafana"):
         path = HERE / "grafana" / name
         if name in texts:
             path.write_text(texts[name], encoding="utf-8")
         else:
             path.unlink()
+    METRICS_PAGE.write_text(page(), encoding="utf-8")
     return 0
+
+
+def check(texts: dict[str, str]) -> int:
+    """Name every stale file; 1 if there is one."""
+    wrong = [f"dashboards/grafana/{name}" for name in stale(texts, HERE / "grafana")]
+    if not METRICS_PAGE.exists() or METRICS_PAGE.read_text(encoding="utf-8") != page():
+        wrong.append("docs/metrics.md")
+    for name in wrong:
+        print(f"{name} is stale: run python dashboards/build.py")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

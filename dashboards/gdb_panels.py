@@ -281,7 +281,7 @@ class TablePanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder 
     optional: ClassVar[set[str]] = {"decimals", "hide"}
 
     def options(self, data: Json) -> Json:
-        footer = {"countRows": False, "fields": "", "reducer": ["sum"], "show": False}
+        footer = {"countRows": False, "reducer": ["sum"], "show": False}
         return {"cellHeight": "sm", "footer": footer, "showHeader": True}
 
     def defaults(self, data: Json) -> Json:
