@@ -65,7 +65,7 @@ query() { compose exec -T prometheus promtool query instant http://127.0.0.1:909
 # The number that a query finds, 0 if nothing.
 number() {
   local found
-  found=$(query "$1" | head -n 1 | cut -d' ' -f3) || fail "Prometheus refused the query $1"
+  found=$(query "$1" | sed -n '1s/.* => \([^ ]*\) @.*/\1/p') || fail "Prometheus refused the query $1"
   printf '%.0f\n' "${found:-0}"
 }
 
