@@ -132,9 +132,11 @@ front_door_is_open
 conduct --experiment slow_gateway -p peak_seconds=24
 compose exec -T reports sh -c 'grep -q "\"undone\"" runs/*-launch_day/faults.jsonl' || fail "no fault was undone"
 fault_was_seen
-unreached=$(query 'up{job=~"target|balancer|gateway|toxiproxy|prometheus|locust"} == 0')
-[ -z "$unreached" ] || fail "Prometheus does not reach: $unreached"
-[ "$(number 'count(count by (job) (up == 1))')" -ge 6 ] || fail "Prometheus does not reach 6 jobs"
+# On a busy machine one scrape in a while takes longer than its second.
+all_are_scraped() {
+  [ "$(number 'count(up{job=~"target|balancer|gateway|toxiproxy|prometheus|locust"} == 1)')" = 6 ]
+}
+until_true 30 "Prometheus reaches 6 of 6 jobs" all_are_scraped
 moved 'shed_requests_total{outcome="admitted"}'
 moved shed_rejections_total
 moved 'car_requests_total{route=~"/v1/.*"}'

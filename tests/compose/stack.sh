@@ -98,7 +98,7 @@ urllib.request.urlopen("http://127.0.0.1:8089/swarm", urllib.parse.urlencode(for
 end_swarm() {
   compose exec -T locust-master python -c '
 import urllib.request
-urllib.request.urlopen("http://127.0.0.1:8089/stop")'
+urllib.request.urlopen("http://127.0.0.1:8089/stop", b"")'
 }
 
 # connects SERVICE HOST PORT: can a process in the service's container?
