@@ -115,6 +115,20 @@ more_replicas_do_more() {
   say "goodput with one replica $one/s, with three $three/s"
 }
 
+alone_the_balancer_says_when_to_come_back() {
+  compose exec -T reports python -c '
+import json, urllib.error, urllib.request
+try:
+    urllib.request.urlopen("http://balancer:8000/status")
+except urllib.error.HTTPError as answer:
+    assert answer.code == 503 and int(answer.headers["retry-after"]) > 0, answer.headers
+    assert answer.headers["unavailable-cause"] == "dependency", answer.headers
+    assert json.load(answer)["reason"] == "no_replica"
+else:
+    raise SystemExit("somebody answers")' || fail "without a replica the balancer does not say when to come back"
+  say "without a replica the balancer answers 503 with Retry-After"
+}
+
 provide_engine
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -144,6 +158,10 @@ moved 'car_dependency_seconds_count{dependency="gateway"}'
 moved 'launchday_arrivals_total{job="generator"}'
 moved 'haproxy_backend_http_responses_total{proxy="ready",code="2xx"}'
 
+series=$(number prometheus_tsdb_head_series)
+[ "$series" -le 20000 ] || fail "$series series are more than 20000"
+say "Prometheus holds $series series"
+
 survives_deaths
 more_replicas_do_more
 
@@ -152,6 +170,7 @@ compose stop --timeout 10 target
 until_true 30 "Prometheus has bytes of the link gateway" \
   more_than 'sum(toxiproxy_proxy_received_bytes_total{proxy="gateway"})' 0
 say "Prometheus: toxiproxy counted the bytes of the link gateway"
+alone_the_balancer_says_when_to_come_back
 
 # Columns: name, listen, upstream, enabled or disabled, number of toxics.
 links=$(compose exec -T toxiproxy /toxiproxy-cli list)
