@@ -13,7 +13,8 @@ from target_service.gateway_settings import GatewaySettings
 from target_service.settings import TargetSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDS_BY_ITSELF = {"launchday", "passwords"}
+CONDUCTORS = {"launchday", "surge", "regions"}
+ENDS_BY_ITSELF = {*CONDUCTORS, "passwords"}
 
 
 def read(path: str) -> Any:
@@ -31,7 +32,7 @@ each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_part_of_the_stack_is_there() -> None:
     assert SERVICES.keys() >= {
         "target", "gateway", "postgres", "toxiproxy", "prometheus", "grafana", "locust-master",
-        "locust-worker", "launchday",
+        "locust-worker", "launchday", "balancer", "reports", "surge", "regions",
     }  # fmt: skip
 
 
@@ -48,7 +49,9 @@ def test_the_database_and_the_fault_injector_publish_nothing() -> None:
 @each_service
 def test_images_are_pinned_or_built_here(name: str) -> None:
     service = SERVICES[name]
-    assert "build" in service or re.search(r":v?\d+(\.\d+)+$", service["image"]), service["image"]
+    assert "build" in service or re.search(r":v?\d+(\.\d+)+(-alpine)?$", service["image"]), service[
+        "image"
+    ]
 
 
 @each_service
@@ -93,7 +96,22 @@ def test_conducted_clients_reach_the_target_through_the_link_edge_only() -> None
     port = LINKS["edge"]["listen"].rpartition(":")[2]
     conductor = SERVICES["launchday"]["environment"]
     assert conductor["LAUNCHDAY_TARGET__URL"] == f"http://toxiproxy:{port}"
-    assert LINKS["edge"]["upstream"] == "target:8000"
+    assert SERVICES["surge"]["environment"] == conductor
+    assert LINKS["edge"]["upstream"] == "balancer:8000"
+
+
+def test_whatever_leads_to_the_target_leads_to_the_balancer() -> None:
+    assert "ports" not in SERVICES["target"]
+    assert [port.rpartition(":")[2] for port in SERVICES["balancer"]["ports"]] == ["8000"]
+    assert "--host=http://balancer:8000" in SERVICES["locust-master"]["command"]
+
+
+def test_the_database_is_alone_with_its_link_in_a_network_without_a_way_out() -> None:
+    assert COMPOSE["networks"] == {"database": {"internal": True}}
+    inside = {name for name, each in SERVICES.items() if "database" in each.get("networks", [])}
+    assert inside == {"postgres", "toxiproxy"}
+    assert SERVICES["postgres"]["networks"] == ["database"]
+    assert SERVICES["toxiproxy"]["networks"] == ["default", "database"]
 
 
 def test_the_links_of_the_experiments_are_there_with_a_service_behind_each() -> None:
@@ -141,7 +159,9 @@ def test_keys_are_files_of_the_volume_of_passwords_and_have_no_default() -> None
 
 def test_the_target_has_the_time_to_drain() -> None:
     drain_seconds = TargetSettings.model_fields["drain_seconds"].default
-    assert int(SERVICES["target"]["stop_grace_period"].removesuffix("s")) > drain_seconds
+    delay_seconds = float(SERVICES["target"]["environment"]["TARGET_DRAIN_DELAY_SECONDS"])
+    grace_seconds = int(SERVICES["target"]["stop_grace_period"].removesuffix("s"))
+    assert grace_seconds > delay_seconds + drain_seconds
 
 
 def test_every_setting_of_the_services_exists() -> None:
@@ -169,7 +189,7 @@ def test_a_second_stack_can_stand_beside_the_first() -> None:
         for port in service.get("ports", []):
             assert re.fullmatch(r"127\.0\.0\.1:\$\{\w+_PUBLISHED_PORT:-\d+\}:\d+", port), name
     assert all(not settings for settings in COMPOSE["volumes"].values()), "none has a fixed name"
-    assert "networks" not in COMPOSE
+    assert all("name" not in settings for settings in COMPOSE["networks"].values())
 
 
 def test_one_variable_makes_the_stack_another_region() -> None:
@@ -202,13 +222,16 @@ def test_everybody_may_look_at_the_dashboards_and_nobody_change_them() -> None:
 def test_prometheus_scrapes_every_second_what_the_stack_exports() -> None:
     config = read("dashboards/prometheus.yml")
     assert config["global"]["scrape_interval"] == "1s"
-    static = [job for job in config["scrape_configs"] if "static_configs" in job]
-    scraped = {target for job in static for target in job["static_configs"][0]["targets"]}
-    assert scraped >= {"target:9100", "gateway:9101", "toxiproxy:8474", "launchday:9102"}
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    found = {n: job["dns_sd_configs"][0] for n, job in jobs.items() if "dns_sd_configs" in job}
+    fixed = [job["static_configs"][0] for name, job in jobs.items() if name not in found]
+    scraped = {target for each in fixed for target in each["targets"]}
+    assert scraped >= {"gateway:9101", "toxiproxy:8474", "launchday:9102", "balancer:8404"}
     assert scraped >= {f"launchday:{port}" for port in range(9103, 9107)}  # its generator's
-    (found,) = [job["dns_sd_configs"][0] for job in config["scrape_configs"] if job not in static]
-    assert set(found["names"]) <= set(SERVICES)
     assert all(target.partition(":")[0] in {*SERVICES, "localhost"} for target in scraped)
+    by_name = {(each["names"][0], each["type"], each["port"]) for each in found.values()}
+    assert by_name == {("target", "A", 9100), ("locust-worker", "A", 9646)}
+    assert "--metrics-port=9646" in SERVICES["locust-worker"]["command"]
     assert {"-proxy-metrics", "-runtime-metrics"} <= set(SERVICES["toxiproxy"]["command"])
 
 
@@ -230,11 +253,3 @@ def test_grafana_knows_the_scrape_interval() -> None:
     interval = read("dashboards/prometheus.yml")["global"]["scrape_interval"]
     assert source["jsonData"]["timeInterval"] == interval
     assert source["url"] == "http://prometheus:9090"
-
-
-def test_the_image_is_pinned_hashed_and_not_root() -> None:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^FROM (\S+)$", text, re.M) == ["python:3.13.7-slim-trixie"]
-    assert "--require-hashes" in text
-    assert re.findall(r"^USER (\S+)$", text, re.M) == ["10001:10001"]
-    assert not re.search(r"^#\s*syntax\s*=", text, re.M | re.I)

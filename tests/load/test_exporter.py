@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from launchday import metric_names
 from launchday.errors import PreflightError, SettingsError
+from launchday.load import exporter as exporter_module
 from launchday.load.exporter import CLASSES, OTHER, Exporter, Totals, render, start_exporter
 from launchday.load.samples import SampleBook
 from launchday.outcomes import Outcome
@@ -169,17 +170,38 @@ def test_another_page_is_not_found(exporter: Exporter) -> None:
     assert "404" in get(exporter, "/")[0]
 
 
-def test_each_worker_has_a_port_of_its_own_and_a_taken_one_is_refused_in_words() -> None:
+def test_workers_of_one_machine_take_the_next_free_port_each() -> None:
+    with (
+        closing(plain_socket.create_server(("127.0.0.1", 0))) as taken,
+        closing(start_exporter(taken.getsockname()[1], users=lambda: (0, 0))) as first,
+        closing(start_exporter(taken.getsockname()[1], users=lambda: (0, 0))) as second,
+    ):
+        ports = [int(e.url.split(":")[2].split("/")[0]) for e in (first, second)]
+        assert taken.getsockname()[1] < ports[0] < ports[1]
+
+
+def test_when_the_last_port_of_all_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(plain_socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
+        monkeypatch.setattr(exporter_module, "_HIGHEST_PORT", port)
         with pytest.raises(PreflightError, match=f"127.0.0.1:{port}: Address already in use"):
-            start_exporter(port - 3, worker=3, users=lambda: (0, 0))
+            start_exporter(port, users=lambda: (0, 0))
 
 
-@pytest.mark.parametrize(("port", "worker"), [(-1, 0), (65535, 1), (70000, 0)])
-def test_a_port_that_is_none_is_refused_in_words(port: int, worker: int) -> None:
+def test_an_address_of_another_machine_is_refused_in_words() -> None:
+    with pytest.raises(PreflightError, match=r"192\.0\.2\.1:0: .*--metrics-host"):
+        start_exporter(0, host="192.0.2.1", users=lambda: (0, 0))
+
+
+def test_it_listens_where_it_is_told() -> None:
+    with closing(start_exporter(0, host="127.0.0.2", users=lambda: (0, 0))) as elsewhere:
+        assert elsewhere.url.startswith("http://127.0.0.2:")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_port_that_is_none_is_refused_in_words(port: int) -> None:
     with pytest.raises(SettingsError, match=f"--metrics-port {port} .*not between 0 and 65535"):
-        start_exporter(port, worker=worker, users=lambda: (0, 0))
+        start_exporter(port, users=lambda: (0, 0))
 
 
 def test_a_closed_exporter_frees_its_port(exporter: Exporter) -> None:

@@ -318,3 +318,10 @@ def test_a_record_goes_into_a_directory_that_is_there(tmp_path: Path) -> None:
     assert checked(options(launchday_record=str(tmp_path))).record == tmp_path
     with pytest.raises(SettingsError, match=r"--launchday-record is .*missing'"):
         checked(options(launchday_record=str(tmp_path / "missing")))
+
+
+def test_metrics_are_served_nowhere_and_to_nobody_else_unless_told() -> None:
+    found = options()
+    assert (found.metrics_port, found.metrics_host) == (None, "127.0.0.1")
+    found = options("--metrics-port", "9646", "--metrics-host", "0.0.0.0")
+    assert (found.metrics_port, found.metrics_host) == (9646, "0.0.0.0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ _ARRIVALS = ("scheduled", "started", "late", "dropped", "queued", "lost")
 _MOST_ENDPOINTS = 100
 _MOST_SCRAPES = 4
 _HIGHEST_PORT = 65535
+# Processes of one machine, each with a port: more than it has cores.
+_MOST_PORTS = 256
 _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.GAUGE: GaugeMetricFamily}
 _middle_of = lru_cache(maxsize=4096)(middle_of)
 
@@ -114,30 +117,24 @@ class Exporter:
 
 
 def start_exporter(
-    port: int,
-    *,
-    worker: int = 0,
-    host: str = "127.0.0.1",
-    users: Callable[[], tuple[int, int]],
+    port: int, *, host: str = "127.0.0.1", users: Callable[[], tuple[int, int]]
 ) -> Exporter:
     """Serve `/metrics` from this process, between its arrivals.
 
-    Worker i listens on `port` + i; `port` 0 takes a free one (see `Exporter.url`). `users` says
-    how many users are parked and how many busy. Give `Exporter.totals` to `SampleBook.follow`.
+    It listens on the first free port from `port` on, so that workers which share a machine need
+    no numbers and workers with a machine each have the same port; 0 takes any free one. Which it
+    was says `Exporter.url`. `users` says how many users are parked and how many busy. Give
+    `Exporter.totals` to `SampleBook.follow`.
 
     A scrape is answered label set by label set, with a pause whenever it took 1 ms: whatever there
     is to tell, no arrival waits for it longer than that.
 
     Raises:
-        SettingsError: `port` + i is no port.
-        PreflightError: it cannot be listened on.
+        SettingsError: `port` is no port.
+        PreflightError: `host` is not of this machine, or many ports are taken.
     """
-    number = port + worker if port else 0
-    if port < 0 or number > _HIGHEST_PORT:
-        raise SettingsError(
-            f"--metrics-port {port} is not possible for worker {worker}: {number} is not between "
-            f"0 and {_HIGHEST_PORT}"
-        )
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise SettingsError(f"--metrics-port {port} is not between 0 and {_HIGHEST_PORT}")
     totals = Totals()
 
     def application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -148,25 +145,31 @@ def start_exporter(
         start_response("200 OK", [("Content-Type", content_type)])
         return _with_pauses(render(totals, *users()))
 
-    listener = _listen(host, number)
+    listener = _listen(host, port)
     server = WSGIServer(listener, application, spawn=_MOST_SCRAPES, log=None, error_log=None)
     server.start()
     return Exporter(server, totals)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise PreflightError(
-            f"cannot serve /metrics on {host}:{port}: {error.strerror}; choose another "
-            "--metrics-port, or 0 for any free one"
-        ) from error
-    return listener
+def _listen(host: str, first: int) -> socket.socket:
+    """Listen on the first port that is free. Raises PreflightError: there is none, or no `host`."""
+    last = min(first + _MOST_PORTS - 1, _HIGHEST_PORT) if first else 0
+    for port in range(first, last + 1):
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen()
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE and port < last:
+                continue
+            raise PreflightError(
+                f"cannot serve /metrics on {host}:{port}: {error.strerror or error}; choose "
+                "another --metrics-port or --metrics-host, or port 0 for any free one"
+            ) from error
+        return listener
+    raise AssertionError("a range of ports is never empty")
 
 
 def _with_pauses(slices: Iterable[bytes]) -> Iterator[bytes]:

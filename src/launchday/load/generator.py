@@ -48,7 +48,7 @@ class GeneratorPlan:
     """What Locust is started with. `parameters` are options of the scenario (`name` to value).
 
     `processes`: with more than one, Locust runs a master and that many workers on this machine,
-    which meet on `master_port`. `metrics_port`: worker i serves its metrics on that plus i.
+    which meet on `master_port`. `metrics_port`: the first that they may serve their metrics on.
     """
 
     scenario: Path

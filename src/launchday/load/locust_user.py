@@ -244,7 +244,6 @@ def _serve_metrics(environment: Environment, engine: Engine) -> None:
         return
     exporter = start_exporter(
         port,
-        worker=max(0, cast(Any, environment.runner).worker_index),
         host=options.metrics_host,
         users=lambda: (engine.pacer.parked, engine.pacer.busy),
     )

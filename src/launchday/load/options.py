@@ -56,7 +56,7 @@ def add_options(group: _ArgumentGroup) -> None:
     )
     group.add_argument("--launchday-record", default="", help="directory for the samples")
     group.add_argument(
-        "--metrics-port", type=int, help="serve /metrics here; worker i on port + i; 0: any"
+        "--metrics-port", type=int, help="serve /metrics on the first free port from here; 0: any"
     )
     group.add_argument(
         "--metrics-host", default="127.0.0.1", help="address of --metrics-port (default 127.0.0.1)"
