@@ -27,7 +27,8 @@ def build(folder: Path) -> list[Object]:
 
 def kustomization(folder: Path) -> Object:
     """The kustomization.yaml of a folder."""
-    return _read(folder / "kustomization.yaml")[0]
+    (found,) = _read(folder / "kustomization.yaml")
+    return dict(found)
 
 
 def pod_specs(objects: list[Object]) -> Iterator[tuple[str, Object]]:
@@ -69,6 +70,10 @@ def _apply(folder: Path, objects: list[Object]) -> None:
         _generate(folder, generator, wanted.get("generatorOptions", {}), objects)
     for patch in wanted.get("patches", []):
         _patch(_read(folder / patch["path"])[0], patch.get("target"), objects)
+    _transform(wanted, objects)
+
+
+def _transform(wanted: Object, objects: list[Object]) -> None:
     for replicas in wanted.get("replicas", []):
         named(objects, "Deployment", replicas["name"])["spec"]["replicas"] = replicas["count"]
     for image in wanted.get("images", []):
