@@ -1,6 +1,6 @@
 # Two commands are all: `make demo` and `make test`. Both set everything up themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow check lock dashboards compose-test clean
+.PHONY: help setup setup-dev demo up test test-slow check lock dashboards compose-test clean
 PYTHON ?= python3
 export PYTHON
 # Most tests wait for something, so three processes are not too many for two cores. A file stays
@@ -21,6 +21,11 @@ setup-dev: ## the environment to work on launchday (.venv)
 
 demo: setup ## the launch-day surge, without and with load shedding (3 minutes)
 	@.venv/bin/launchday demo
+
+up: ## the whole stack in containers, after a look at what would stop it
+	@deploy/preflight.sh
+	docker compose up --build --wait
+	@echo "What is where: http://127.0.0.1:$${REPORTS_PUBLISHED_PORT:-8090}"
 
 check: setup-dev ## lint, types, import rules, file sizes, built dashboards
 	.venv/bin/ruff check .

@@ -7,6 +7,7 @@ export TARGET_PUBLISHED_PORT=0 PROMETHEUS_PUBLISHED_PORT=0 GRAFANA_PUBLISHED_POR
 export LOCUST_PUBLISHED_PORT=0 REPORTS_PUBLISHED_PORT=0
 # A fifth of the default: two cores have to carry generator, target and database at once.
 export TARGET_SLOTS=4 TARGET_SHEDDING=on
+export LOCUST_WORKERS=2 # the last one's death ends a test of Locust
 export COMPOSE_SANDBOX_STANDINS=$PWD/tests/compose/standins
 
 say() { printf 'compose-test %3d s: %s\n' "$SECONDS" "$*"; }
