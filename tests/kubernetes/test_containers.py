@@ -5,6 +5,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 import launchday
+from launchday.load.options import YOURS_VARIABLE
 from launchday.settings import load_settings
 from target_service.database.postgresql import SPARE_CONNECTIONS
 from target_service.gateway_settings import GatewaySettings
@@ -134,6 +135,14 @@ def test_the_settings_of_a_run_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     settings = load_settings()
     assert settings.run.metrics_port == container["ports"][0]["containerPort"]
     assert settings.target.metrics_url == "http://target-metrics:9100/metrics"
+
+
+def test_the_services_under_load_count_as_ours_whatever_their_addresses() -> None:
+    (conductor,) = CONDUCTOR["containers"]
+    assert environment(conductor)["LAUNCHDAY_TARGET__YOURS"] == '["toxiproxy"]'
+    for name in ("locust-master", "locust-worker"):
+        (locust,) = named(LOCAL, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        assert environment(locust)[YOURS_VARIABLE] == "target"
 
 
 def test_a_run_has_a_port_and_a_core_for_each_process_of_its_generator() -> None:
