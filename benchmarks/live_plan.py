@@ -239,7 +239,7 @@ def judge(result: dict[str, Any]) -> int:
 def main() -> int:
     """Read the command line and measure."""
     parser = command_line(__doc__ or "")
-    parser.add_argument("--step-seconds", type=positive, default=20.0, help="default 20")
+    parser.add_argument("--step-seconds", type=positive, default=30.0, help="default 30")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     return run(parser.parse_args(), measure, table, judge)
 

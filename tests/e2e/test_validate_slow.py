@@ -13,7 +13,7 @@ from tests.e2e.support import launchday
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CURVE = [
-    *("-p", "from_rps=5"), *("-p", "to_rps=50"), *("-p", "steps=8"), *("-p", "step_seconds=15"),
+    *("-p", "from_rps=5"), *("-p", "to_rps=50"), *("-p", "steps=8"), *("-p", "step_seconds=25"),
 ]  # fmt: skip
 # So few requests prove no thousandth.
 SLO = ["--slo", "p99=600ms", "--shed", "10%", "--errors", "10%"]

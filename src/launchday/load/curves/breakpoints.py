@@ -31,10 +31,10 @@ BREAKPOINTS: dict[str, CurveDefinition] = {}
 )
 def breakpoint_steps(
     *,
-    from_rps: Annotated[float, above(0, "arrivals in the lowest step")] = 100.0,
+    from_rps: Annotated[float, above(0, "arrivals in the lowest step")] = 120.0,
     to_rps: Annotated[float, above(0, "arrivals in the highest: 1.3 times where it gives")] = 500.0,
-    steps: Annotated[int, count_of(2, 100, "with the lowest and the highest")] = 10,
-    step_seconds: Annotated[float, lasting("of each step")] = 20.0,
+    steps: Annotated[int, count_of(2, 100, "with the lowest and the highest")] = 8,
+    step_seconds: Annotated[float, lasting("of each step; 25 s or more prove a rate")] = 28.0,
     rise_seconds: Annotated[float, perhaps("from one step to the next")] = 1.0,
     form: Annotated[str, choice_of("steps", "ramp", meaning="or one line, as long as they")] = (
         "steps"
