@@ -78,6 +78,12 @@ def test_images_are_pinned_or_built_here(spec: Object) -> None:
         assert name != "launchday" or tag == launchday.__version__
 
 
+def test_no_file_names_an_image_that_changes() -> None:
+    for path in FOLDER.rglob("*.yaml"):
+        images = re.findall(r"image: (\S+)$", path.read_text(encoding="utf-8"), re.M)
+        assert all(re.search(r":\d+(\.\d+)+$", image) for image in images), path
+
+
 def test_other_images_are_those_of_compose() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     images = {c["image"] for _, spec in pod_specs(CLUSTER) for c in containers(spec)}

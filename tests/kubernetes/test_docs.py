@@ -11,6 +11,7 @@ from tests.kubernetes.manifests import ROOT, named
 from tests.kubernetes.test_references import MADE_BY_HAND, OVERLAYS
 
 PAGE = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+WORDS = " ".join(PAGE.split())
 BLOCKS = re.findall(r"```(?:ba)?sh\n(.*?)```", PAGE, re.S)
 
 
@@ -41,10 +42,10 @@ def test_workloads_and_services_in_the_page_are_there() -> None:
 def test_numbers_of_the_page_are_those_of_the_files() -> None:
     autoscaler = named(OVERLAYS["cluster"], "HorizontalPodAutoscaler", "target")["spec"]
     least, most = autoscaler["minReplicas"], autoscaler["maxReplicas"]
-    assert f"| `cluster` | {least} to {most}, equally in three zones |" in PAGE
-    assert f"`maxReplicas` is {most} ({most * 160} requests/s" in PAGE
+    assert f"| `cluster` | {least} to {most}, equally in three zones |" in WORDS
+    assert f"`maxReplicas` is {most} ({most * 160} requests/s" in WORDS
     offered = autoscaler["metrics"][1]["pods"]["target"]["averageValue"]
-    assert f"a replica per {offered} offered requests/s" in PAGE
+    assert f"a replica per {offered} offered requests/s" in WORDS
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not on PATH")

@@ -1,9 +1,11 @@
 import json
+from argparse import ArgumentParser
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from launchday.load.options import add_options
 from tests.kubernetes.manifests import (
     BUILT,
     FOLDER,
@@ -124,7 +126,27 @@ def test_every_address_is_a_service_with_that_port_or_the_pod_itself(objects: li
     found = addresses(objects)
     assert {"target:8000", "toxiproxy:8474", "postgres:5432"} <= found
     assert found <= services | own
-    assert "locust-master:5557" in services  # Locust's default
+    assert f"{option_of_workers('--master-host')}:5557" in services  # Locust's port
+
+
+def option_of_workers(name: str) -> str:
+    workers = named(OVERLAYS["local"], "Deployment", "locust-worker")["spec"]["template"]["spec"]
+    (value,) = [
+        argument.partition("=")[2]
+        for argument in workers["containers"][0]["command"]
+        if argument.startswith(f"{name}=")
+    ]
+    return str(value)
+
+
+def test_workers_serve_metrics_where_prometheus_looks() -> None:
+    parser = ArgumentParser()
+    add_options(parser.add_argument_group())
+    options = ("--metrics-host", "--metrics-port")
+    given = parser.parse_args([f"{name}={option_of_workers(name)}" for name in options])
+    assert given.metrics_host == "0.0.0.0"
+    workers = named(OVERLAYS["local"], "Deployment", "locust-worker")["spec"]["template"]
+    assert ports_of(workers)["metrics"] == given.metrics_port
 
 
 @each_overlay
