@@ -78,6 +78,21 @@ def test_a_record_makes_a_plan_beside_it(plan: Run, record: Path) -> None:
     assert "UNVALIDATED" in (record / "capacity.html").read_text(encoding="utf-8")
 
 
+def test_a_plan_of_a_run_in_its_place_is_told_to_prometheus(
+    plan: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = write_steps(tmp_path / "run", plateau(PLATEAU), points=staircase(RATES, 60))
+    plan(elsewhere)
+    assert not list(tmp_path.glob("capacity.prom"))
+    (tmp_path / "runs").mkdir()
+    record = elsewhere.rename(tmp_path / "runs" / "run")
+    assert plan(record, "--forecast", "900")[0] == 0
+    text = (tmp_path / "runs" / "capacity.prom").read_text(encoding="utf-8")
+    assert "\nlaunchday_capacity_forecast_rate 900.0\n" in text
+    assert "\nlaunchday_capacity_slo_rate " in text
+
+
 def test_json_is_the_file_and_the_same_twice(plan: Run, record: Path, tmp_path: Path) -> None:
     code, output, _ = plan(record, "--json", "--output", tmp_path / "a")
     again = plan(record, "--json", "--output", tmp_path / "b")

@@ -13,7 +13,8 @@ from rich.console import Console
 from launchday import plan_terminal, terminal
 from launchday.capacity import pipeline
 from launchday.capacity.answer import Plan, Status
-from launchday.capacity.document import to_json
+from launchday.capacity.document import document, to_json
+from launchday.capacity.exposition import capacity_exposition
 from launchday.capacity.importers import KINDS, read_table
 from launchday.capacity.loads import measure
 from launchday.capacity.page import render_page
@@ -32,8 +33,9 @@ from launchday.errors import SettingsError
 from launchday.record import Record, read_record, write_atomically
 from launchday.runs import validate
 from launchday.runs.stop import Stop
+from launchday.settings import load_settings
 
-JSON_FILE, PAGE_FILE = "capacity.json", "capacity.html"
+JSON_FILE, PAGE_FILE, METRICS_FILE = "capacity.json", "capacity.html", "capacity.prom"
 VALIDATE_SECONDS = 60.0
 _NOTHING = (
     "no rate is proved, so none is recommended; hold the steps longer, or repeat them near the "
@@ -92,10 +94,12 @@ def plan(as_json: bool, **given: Any) -> int:
     console = Console(stderr=as_json)
     records: list[Record] = []
     if asked.from_kind is None:
-        records = [read_record(path) for path in asked.inputs]
+        records = [_read(path) for path in asked.inputs]
     answer = _plan(asked, records)
     directory = asked.output or (asked.inputs[-1] if records else Path.cwd())
     _write(answer, directory, asked.png)
+    if records and not answer.refused:
+        _tell_prometheus(answer, asked.inputs[-1].resolve().parent)
     doubts: Sequence[str] = ()
     if (asked.validate or asked.against) and not answer.refused:
         checked = _checked(asked, answer, records, console)
@@ -111,6 +115,11 @@ def plan(as_json: bool, **given: Any) -> int:
     for doubt in doubts:
         console.print(f"could not tell whether it is right: {doubt}", markup=False, soft_wrap=True)
     return 2 if answer.refused or doubts else _CODES[answer.status]
+
+
+def _read(path: Path) -> Record:
+    # The metrics of an hour are a gigabyte: `measure` takes what it needs from the disk.
+    return read_record(path, metrics=False)
 
 
 def _plan(asked: Asked, records: Sequence[Record]) -> Plan:
@@ -138,7 +147,7 @@ def _checked(asked: Asked, answer: Plan, records: Sequence[Record], console: Con
         return Checked((), (_NOTHING,))
     objective = answer.request.objective
     if asked.against:
-        return check(answer, measure([read_record(path) for path in asked.against], objective))
+        return check(answer, measure([_read(path) for path in asked.against], objective))
     session = validation_session(asked, records)
     rates = rates_to_drive(answer)
     seconds = VALIDATE_SECONDS if asked.validate_seconds is None else asked.validate_seconds
@@ -161,6 +170,12 @@ def _write(answer: Plan, directory: Path, png: bool) -> None:
     write_atomically(directory / PAGE_FILE, render_page(answer))
     if png:
         _write_pngs(answer, directory)
+
+
+def _tell_prometheus(answer: Plan, runs: Path) -> None:
+    """In the directory of runs, which compose serves: the capacity board shows the last plan."""
+    if runs == load_settings().run.directory.resolve():
+        write_atomically(runs / METRICS_FILE, capacity_exposition(document(answer)))
 
 
 def _write_pngs(answer: Plan, directory: Path) -> None:
