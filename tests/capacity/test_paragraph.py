@@ -85,6 +85,14 @@ def test_without_a_peak_no_peak_rate_is_a_headline() -> None:
     assert "peaks at" not in words
 
 
+def test_a_peak_that_the_model_does_not_vouch_for_is_no_headline() -> None:
+    whole = VARIANTS["unjudged"]
+    assert whole.usl is not None
+    words = paragraph(replace(whole, usl=replace(whole.usl, flags=("no peak identified",))))
+    assert "no peak was identified" in words
+    assert "peaks at" not in words
+
+
 def test_a_forecast_that_cannot_be_planned_for_is_said_to_be_so() -> None:
     assert "cannot be planned for" in VARIANTS["unjudged, forecast"].paragraph
     assert not re.search(r"needs \d", VARIANTS["unjudged, forecast"].paragraph)
