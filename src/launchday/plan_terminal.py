@@ -80,6 +80,12 @@ def _retries(plan: Plan) -> str:
     return f"can hold the target down at {load} of capacity: {joined(stuck)}"
 
 
+def _to_validate(plan: Plan) -> str:
+    if plan.per_replica is None:
+        return "hold the steps longer, or repeat them near the edge: no rate is proved yet."
+    return "launchday plan --validate drives the recommended rate and compares."
+
+
 def next_steps(plan: Plan) -> list[str]:
     """What would make the answer better, the most useful first."""
     advice = []
@@ -89,7 +95,7 @@ def next_steps(plan: Plan) -> list[str]:
         advice.append("test higher loads until the objective is missed: the limit was not found.")
     if not plan.refused and plan.status is Status.UNVALIDATED:
         advice.append(
-            "launchday plan --validate drives the recommended rate and compares."
+            _to_validate(plan)
             if plan.by_rate
             else "measure with launchday run breakpoint: only such plans can be validated."
         )

@@ -87,7 +87,8 @@ def _at_least(plan: Plan, found: Found) -> str:
 def _model_only(plan: Plan, found: Found | None) -> str:
     """Without latency there is no objective; the model of throughput is all that can be said."""
     why = (found.refused if found else "") or "no latency was measured"
-    words = f"the objective {limit(plan.request.objective)} was not judged ({why.rstrip('.')})"
+    judged = "was met" if why.startswith("always met") else "was not judged"
+    words = f"the objective {limit(plan.request.objective)} {judged} ({why.rstrip('.')})"
     if plan.usl is None or plan.usl.refused:
         return words
     return f"{words}; {_peak(plan.usl)}"
