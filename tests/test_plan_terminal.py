@@ -56,3 +56,11 @@ def test_names_from_outside_are_no_markup() -> None:
     steps = tuple(replace(step, unsteady=("[red]boo[/red]",)) for step in measured().steps[-2:])
     data = measured(steps=(*measured().steps[:-2], *steps))
     assert "[red]boo[/red]" in shown(plan(measured=data))
+
+
+def test_validation_is_advised_only_where_a_rate_is_recommended() -> None:
+    whole = plan()
+    assert any("--validate" in advice for advice in next_steps(whole))
+    unproved = next_steps(replace(whole, per_replica=None))
+    assert not any("--validate" in advice for advice in unproved)
+    assert any("no rate is proved yet" in advice for advice in unproved)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from launchday.capacity.answer import Plan, Status
 from launchday.capacity.needs import planned
+from launchday.capacity.paragraph import replicas_tested
 from launchday.capacity.wording import joined, number, percent, with_interval
 
 # Blue and orange stay apart for every colour vision; the word says it too.
@@ -46,7 +47,9 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append(("recommended per replica", f"{with_interval(plan.per_replica)} rps"))
     if plan.found and plan.found.crossing:
         binding = plan.found.binding or "nothing"
-        crossing = f"{with_interval(plan.found.crossing)} rps, {binding} is missed first"
+        together = replicas_tested(plan)
+        of = f" of {together:,} replicas together" if together > 1 else ""
+        crossing = f"{with_interval(plan.found.crossing)} rps{of}, {binding} is missed first"
         rows.append(("objective crossed at", crossing))
     for demand in plan.bottleneck.demands[:3] if plan.bottleneck else ():
         rows.append((f"{demand.resource} full at", f"{with_interval(demand.saturates_rps)} rps"))
@@ -77,6 +80,12 @@ def _retries(plan: Plan) -> str:
     return f"can hold the target down at {load} of capacity: {joined(stuck)}"
 
 
+def _to_validate(plan: Plan) -> str:
+    if plan.per_replica is None:
+        return "hold the steps longer, or repeat them near the edge: no rate is proved yet."
+    return "launchday plan --validate drives the recommended rate and compares."
+
+
 def next_steps(plan: Plan) -> list[str]:
     """What would make the answer better, the most useful first."""
     advice = []
@@ -86,7 +95,7 @@ def next_steps(plan: Plan) -> list[str]:
         advice.append("test higher loads until the objective is missed: the limit was not found.")
     if not plan.refused and plan.status is Status.UNVALIDATED:
         advice.append(
-            "launchday plan --validate drives the recommended rate and compares."
+            _to_validate(plan)
             if plan.by_rate
             else "measure with launchday run breakpoint: only such plans can be validated."
         )

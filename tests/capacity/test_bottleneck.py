@@ -57,6 +57,11 @@ def test_the_cpu_is_named_with_its_demand_and_what_comes_next(tmp_path: Path) ->
     assert "next worker slots, at 400" in said.sentence
 
 
+def test_rates_above_a_thousand_are_written_out(tmp_path: Path) -> None:
+    said = of_plateau(tmp_path / "run", 200, {CPU: 0.005, SLOTS: 0.001}, {"car_slots": 20.0})
+    assert "next worker slots, at 20,000 requests/s" in said.sentence
+
+
 def test_a_pool_is_named(tmp_path: Path) -> None:
     demands = {CPU: 0.001, "orders_pool_busy_seconds_total": 0.02}
     said = of_plateau(tmp_path / "run", 150, demands, {"orders_pool": 3.0})

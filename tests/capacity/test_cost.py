@@ -64,6 +64,12 @@ def test_small_amounts_are_not_rounded_to_nothing() -> None:
     assert "$0.0028 per million" in cost(1, 1e4, Price(0.1, "$")).sentence
 
 
+def test_one_replica_costs_and_rates_have_separators() -> None:
+    sentence = cost(1, 12_345, Price(0.1, "$")).sentence
+    assert sentence.startswith("1 replica costs $73.00 a month")
+    assert "if 12,345 rps are asked" in sentence
+
+
 @pytest.mark.parametrize(("replicas", "rps"), [(0, 100.0), (1, 0.0), (1, math.nan)])
 def test_nothing_has_no_cost_per_request(replicas: int, rps: float) -> None:
     with pytest.raises(RecordError, match="no cost per request"):

@@ -117,8 +117,16 @@ def test_the_first_quarter_that_is_too_much_is_named() -> None:
     rows = ahead(Forecast(1050, 150), FleetGrowth(0.12, 0.03), PROVED, 40, 3, attempts=1.1)
     assert runs_out(rows, 40, 3) == (
         "Runs out in quarter 4: after the loss of one of 3 zones, 26 of 40 replicas are left, and "
-        "45 are needed for 1959 rps (upper forecast); enough before that."
+        "45 are needed in all for 1,959 rps (upper forecast); enough before that."
     )
+
+
+def test_one_replica_is_one_replica() -> None:
+    words = runs_out(ahead(Forecast(1500), FleetGrowth(0.1), PROVED, 1), 1)
+    assert "0 of 1 replica is left" in words
+    assert "for 1,500 rps" in words
+    words = runs_out(ahead(Forecast(1500), FleetGrowth(0.1), PROVED, 2), 2)
+    assert "1 of 2 replicas is left" in words
 
 
 def test_enough_for_all_quarters_says_how_far_was_looked() -> None:

@@ -184,7 +184,8 @@ def test_cells_that_cannot_be_are_refused(read: Reader, cell: str, words: str) -
         ("n,x,error_rate\n1,20,5\n", "more than all"),
         ("n,x,replicas\n1,20,1.5\n", "no whole number"),
         ("n,x,latency\n10,200,0.05\n", "throughput x latency is 0.001 times"),
-        ("n,x,latency\n10,200,50000\n", "throughput x latency is 1e[+]03 times"),
+        ("n,x,latency\n10,200,50000\n", "throughput x latency is 1,000 times"),
+        ("n,x,mean_s\n10,200,50\n", "'mean_s'.* so its unit is wrong: say it in the header"),
         ("n,x,errors,requests\n1,20,30,20\n", "30 errors of 20"),
     ],
 )

@@ -81,3 +81,12 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
 
 def test_the_page_follows_the_readers_light_or_dark() -> None:
     assert "prefers-color-scheme: dark" in render_page(plan())
+
+
+def test_the_banner_names_validation_only_where_it_is_possible() -> None:
+    whole = plan()
+    table = tuple(replace(step, run_id="") for step in whole.measured.steps)
+    of_table = replace(whole, measured=replace(whole.measured, steps=table))
+    assert "launchday plan --validate" in render_page(whole)
+    assert "launchday plan --validate" not in render_page(of_table)
+    assert "No rate is recommended" in render_page(replace(whole, per_replica=None))

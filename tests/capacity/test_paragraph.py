@@ -11,6 +11,7 @@ from launchday.capacity.answer import Request
 from launchday.capacity.paragraph import paragraph
 from launchday.capacity.results import Bottleneck
 from launchday.capacity.steps import Objective
+from launchday.capacity.wording import plus_minus, with_interval
 from tests.capacity.plans import OBJECTIVE, REQUEST, VALIDATION, bottleneck, estimate, found, plan
 
 ALWAYS_MET = found(crossing=None, binding="", refused="always met: nothing was missed")
@@ -85,6 +86,14 @@ def test_without_a_peak_no_peak_rate_is_a_headline() -> None:
     assert "peaks at" not in words
 
 
+def test_a_peak_that_the_model_does_not_vouch_for_is_no_headline() -> None:
+    whole = VARIANTS["unjudged"]
+    assert whole.usl is not None
+    words = paragraph(replace(whole, usl=replace(whole.usl, flags=("no peak identified",))))
+    assert "no peak was identified" in words
+    assert "peaks at" not in words
+
+
 def test_a_forecast_that_cannot_be_planned_for_is_said_to_be_so() -> None:
     assert "cannot be planned for" in VARIANTS["unjudged, forecast"].paragraph
     assert not re.search(r"needs \d", VARIANTS["unjudged, forecast"].paragraph)
@@ -112,3 +121,17 @@ def test_replicas_tested_together_are_said_to_be() -> None:
     words = paragraph(replace(whole, measured=replace(whole.measured, steps=steps)))
     assert "61.3 rps (95 % CI 59.3-63.3) per replica (3 tested together)" in words
     assert "240 rps of 3 replicas together" in words
+
+
+def test_an_interval_without_width_is_no_precision() -> None:
+    near = estimate(12_500, 12_500 - 8e-12, 12_500 + 8e-12)
+    assert with_interval(near) == "12,500"
+    assert plus_minus(near) == "12,500"
+    assert with_interval(estimate(12_500, 12_498, 12_502)) == "12,500 (95 % CI 12,498-12,502)"
+
+
+def test_an_objective_met_everywhere_but_nowhere_proved_was_judged() -> None:
+    unproved = found(crossing=None, proved=None, refused="always met: nothing was missed")
+    words = paragraph(replace(plan(), found=unproved, per_replica=None))
+    assert "was met (always met" in words
+    assert "not judged" not in words

@@ -139,6 +139,19 @@ def test_a_point_above_the_fitted_peak_without_an_objective_is_refused() -> None
     assert "peak" in words or "residuals" in words or "robust" in words
 
 
+def test_a_point_above_the_peak_within_its_wide_interval_is_flagged_and_no_headline() -> None:
+    """One reading of 1,500 among 300 to 800: the interval of the peak holds it, its value not."""
+    rates = (100, 195, 370, 1500, 800, 700, 500, 300)
+    steps = [
+        replace(row(2**k), throughput_rps=x, offered_rps=x, goodput_rps=x, latency_seconds=None)
+        for k, x in enumerate(float(rate) for rate in rates)
+    ]
+    found = plan(Measured(tuple(steps), target="a table", digest="ab" * 32), Request(Objective()))
+    assert any("1,500 rps was measured, above the fitted peak" in flag for flag in found.flags)
+    assert "peaks at" not in found.paragraph
+    assert "no rate is recommended" in found.paragraph
+
+
 def test_unsteady_steps_are_shown_and_not_fitted() -> None:
     steps = (*table().steps, row(40, unsteady=("the backlog grew",)))
     made = plan(replace(table(), steps=steps), Request(MEAN))

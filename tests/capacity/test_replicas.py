@@ -44,6 +44,12 @@ def test_one_zone_is_not_survived_and_says_so() -> None:
     assert "its loss is not survived" in plan.sentence
 
 
+def test_one_replica_is_no_replicas_and_thousands_are_told_apart() -> None:
+    assert "need 1 replica at 80%" in replicas_for(Forecast(10), proved(95)).sentence
+    assert "1,516 rps" in replicas_for(Forecast(1516), proved(95)).sentence
+    assert "need 15,157 replicas" in replicas_for(Forecast(1_515_700), proved(125)).sentence
+
+
 def test_without_an_interval_the_value_is_taken_and_it_is_said() -> None:
     plan = replicas_for(Forecast(1200), Estimate(100, None, None, 1, "csv"))
     assert plan.replicas == 15

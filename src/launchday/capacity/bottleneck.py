@@ -18,6 +18,7 @@ from launchday.capacity.downstream import dependency_of_latency, dependency_of_r
 from launchday.capacity.resources import ADMISSION_SLOTS, CPU, GENERATOR
 from launchday.capacity.results import Bottleneck, Demand, Estimate, Found
 from launchday.capacity.steps import Step
+from launchday.capacity.wording import number
 
 _EXPLAINS_FROM = 0.7
 _FULL_FROM = 0.9
@@ -186,18 +187,18 @@ def _through_origin(points: Sequence[tuple[float, float]]) -> tuple[float, float
 
 
 def _words(name: str, slope: float, units: float, saturates: Estimate, highest: float) -> str:
-    of = f", of which there are {units:.4g}" if units != 1 else ""
-    one = f"{slope * 1000:.3g} ms of {name} per request{of}"
+    of = f", of which there are {number(units)}" if units != 1 else ""
+    one = f"{number(slope * 1000)} ms of {name} per request{of}"
     return f"{one}: full at {_rate(saturates)}, tested to {highest:.0%}"
 
 
 def _rate(saturates: Estimate) -> str:
-    value = f"{saturates.value:.3g} requests/s"
+    value = f"{number(saturates.value)} requests/s"
     if saturates.low is None or saturates.high is None:
         return value
     if math.isinf(saturates.high):
-        return f"{value} (at least {saturates.low:.3g})"
-    return f"{value} ({saturates.low:.3g} to {saturates.high:.3g})"
+        return f"{value} (at least {number(saturates.low)})"
+    return f"{value} ({number(saturates.low)} to {number(saturates.high)})"
 
 
 def _sentence(demands: Sequence[Demand], gave_out: _GaveOut | None) -> str:
@@ -228,7 +229,7 @@ def _not_measured(
     at = ""
     if gave_out is not None:
         what = "The target gives out" if gave_out.overloaded else "The objective is missed"
-        at = f"{what} at {gave_out.rps:.3g} requests/s"
+        at = f"{what} at {number(gave_out.rps)} requests/s"
     if dependency:
         at = at or "The objective is missed at any load"
         why = f"{at}, and what takes the time is the {dependency} behind the target"

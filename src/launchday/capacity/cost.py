@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from launchday.capacity.wording import number, plural
 from launchday.errors import RecordError, SettingsError
 
 HOURS_PER_MONTH = 730.0
@@ -52,7 +53,7 @@ def parse_price(text: str) -> Price:
     hours = HOURS_PER_MONTH if match["unit"].lower() == "month" else 1.0
     per_hour = float(match["number"]) / hours
     if not 0 <= per_hour <= MOST_PER_HOUR:
-        raise SettingsError(f"price is {text!r}: it must be from 0 to {MOST_PER_HOUR:g} an hour")
+        raise SettingsError(f"price is {text!r}: it must be from 0 to {MOST_PER_HOUR:,.0f} an hour")
     return Price(per_hour, match["before"] or match["after"])
 
 
@@ -74,8 +75,9 @@ def cost(replicas: int, rps: float, price: Price) -> Cost:
     per_month, per_million = per_hour * HOURS_PER_MONTH, per_hour / (rps * 3600) * 1e6
     month, million = _money(per_month, price), _money(per_million, price)
     sentence = (
-        f"{replicas} replicas cost {month} a month, {million} per million requests if "
-        f"{rps:.4g} rps are asked all the time (more if less is asked)."
+        f"{plural(replicas, 'replica')} {'costs' if replicas == 1 else 'cost'} {month} a month, "
+        f"{million} per million requests if {number(rps)} rps are asked all the "
+        "time (more if less is asked)."
     )
     return Cost(replicas, per_month, per_million, price.currency, sentence)
 

@@ -53,4 +53,7 @@ def _crossing(levels: Sequence[Level], excesses: Sequence[float]) -> float | Non
     at = crossing(axis, rising(excesses), 0.0)
     if at is None or at == -math.inf:
         return at
-    return float(np.interp(at, axis, [level.rps for level in levels]))
+    rates = [level.rps for level in levels]
+    # Beyond the peak of a closed loop more in flight is a lower rate: the best before it counts.
+    before = (level.rps for level in levels if level.axis <= at)
+    return max(float(np.interp(at, axis, rates)), *before)

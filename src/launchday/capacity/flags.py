@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from launchday.capacity.answer import Plan
-from launchday.capacity.wording import number, percent, plural
+from launchday.capacity.wording import number, percent, plural, with_interval
+
+_ABOVE = 1.02
+"""A peak less than 2 % below what was measured is that within what a rate varies."""
 
 _RIVALS = {
     "linear": "A straight line, without any limit,",
@@ -52,16 +55,25 @@ def _model(plan: Plan) -> list[str]:
 
 
 def _above(plan: Plan) -> list[str]:
-    """A steady step that the model did not see and says is impossible."""
+    """Measured rates that the model says are impossible; those that it did not see by name."""
     fit = plan.usl
     if fit is None or fit.refused or fit.peak_rps.high is None:
         return []
     highest = fit.peak_rps.high
+    most = max(x for _, x in fit.points)
+    above = [
+        f"{number(most)} rps was measured, above the fitted peak of {with_interval(fit.peak_rps)}: "
+        "do not rely on that peak."
+    ]
+    beyond = above if most > fit.peak_rps.value * _ABOVE else []
     return [
-        f"{step.source} answered {number(step.throughput_rps)} rps, above the fitted peak of at "
-        f"most {number(highest)}: the model does not hold there."
-        for step in plan.measured.steps
-        if step.held_out and step.steady and step.throughput_rps > highest
+        *beyond,
+        *(
+            f"{step.source} answered {number(step.throughput_rps)} rps, above the fitted peak of "
+            f"at most {number(highest)}: the model does not hold there."
+            for step in plan.measured.steps
+            if step.held_out and step.steady and step.throughput_rps > highest
+        ),
     ]
 
 

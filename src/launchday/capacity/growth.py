@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from launchday.capacity.forecast import Forecast, read_amounts
 from launchday.capacity.replicas import UTILISATION, Scaling, replicas_for, survivors
 from launchday.capacity.results import Estimate, Growth
+from launchday.capacity.wording import number, plural
 from launchday.errors import SettingsError
 
 QUARTERS = 8
@@ -152,17 +153,20 @@ def ahead(
 def runs_out(rows: Sequence[Growth], replicas_today: int | None = None, zones: int = 1) -> str:
     """When today's replicas no longer do, in one sentence; `rows` and the rest as in `ahead`."""
     have = rows[0].replicas if replicas_today is None else replicas_today
-    who = f"the {have} replicas that today needs" if replicas_today is None else f"{have} replicas"
+    who = plural(have, "replica")
+    who = f"the {who} that today needs" if replicas_today is None else who
     loss = "the loss of one" if zones == 1 else f"the loss of one of {zones} zones"
     first = next((row for row in rows if not row.enough), None)
     if first is None:
         last = rows[-1]
         return (
             f"Enough to quarter {last.quarter}: {who} carry the upper forecast even then "
-            f"({last.rps.high or last.rps.value:.0f} rps) after {loss}."
+            f"({number(last.rps.high or last.rps.value)} rps) after {loss}."
         )
-    left = f"after {loss}, {survivors(have, zones)} of {who} are left"
-    need = f"{first.replicas} are needed for {first.rps.high or first.rps.value:.0f} rps"
+    survive = survivors(have, zones)
+    left = f"after {loss}, {survive:,} of {who} {'is' if 1 in (survive, have) else 'are'} left"
+    needed = f"{first.replicas:,} {'is' if first.replicas == 1 else 'are'} needed"
+    need = f"{needed} in all for {number(first.rps.high or first.rps.value)} rps"
     if first.quarter == 0:
         return f"NOT ENOUGH today: {left}, and {need} (upper forecast)."
     return (

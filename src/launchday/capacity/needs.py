@@ -115,7 +115,9 @@ def _today(answer: Plan) -> str:
         return ""
     left = survivors(now, answer.request.zones)
     loss = "one" if answer.request.zones == 1 else f"one of {answer.request.zones} zones"
-    words = f"after the loss of {loss}, {left} of today's {now} are left, {needed.replicas} needed"
+    are = "is" if left == 1 else "are"
+    words = f"after the loss of {loss}, {left:,} of today's {now:,} {are} left"
+    words += f", {needed.replicas:,} needed"
     return f"{'Enough' if left >= needed.replicas else 'NOT ENOUGH'} today: {words}."
 
 

@@ -25,6 +25,8 @@ def render_page(plan: Plan) -> str:
         digest=plan.measured.digest,
         status=plan.status.value,
         refused=plan.refused,
+        recommended=plan.per_replica is not None,
+        by_rate=plan.by_rate,
         paragraph=plan.paragraph,
         flags=plan.flags,
         queueing=plan.queueing,

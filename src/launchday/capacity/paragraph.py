@@ -7,6 +7,7 @@ import math
 from launchday.capacity.answer import Plan, Status
 from launchday.capacity.results import Demand, Estimate, Found, UslFit, Validation
 from launchday.capacity.steps import Objective
+from launchday.capacity.usl_flags import NO_PEAK
 from launchday.capacity.wording import (
     interval,
     joined,
@@ -20,6 +21,7 @@ from launchday.capacity.wording import (
 )
 
 UNVALIDATED = "UNVALIDATED: no run at the recommended rate has confirmed this yet."
+NOTHING_RECOMMENDED = "UNVALIDATED: no rate is recommended that a run could confirm."
 NOTHING_TO_CONFIRM = "UNVALIDATED: there is no number that a run could confirm."
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _GIVES_OUT = {
@@ -41,7 +43,7 @@ def paragraph(plan: Plan) -> str:
 def checked(plan: Plan) -> str:
     """How far the plan was checked against runs that it did not know."""
     if plan.status is Status.UNVALIDATED:
-        return UNVALIDATED
+        return UNVALIDATED if plan.per_replica else NOTHING_RECOMMENDED
     all_of_them = "; ".join(_validation(validation) for validation in plan.validations)
     if plan.status is Status.VALIDATED:
         return f"VALIDATED: validation {all_of_them}."
@@ -85,7 +87,8 @@ def _at_least(plan: Plan, found: Found) -> str:
 def _model_only(plan: Plan, found: Found | None) -> str:
     """Without latency there is no objective; the model of throughput is all that can be said."""
     why = (found.refused if found else "") or "no latency was measured"
-    words = f"the objective {limit(plan.request.objective)} was not judged ({why.rstrip('.')})"
+    judged = "was met" if why.startswith("always met") else "was not judged"
+    words = f"the objective {limit(plan.request.objective)} {judged} ({why.rstrip('.')})"
     if plan.usl is None or plan.usl.refused:
         return words
     return f"{words}; {_peak(plan.usl)}"
@@ -94,7 +97,9 @@ def _model_only(plan: Plan, found: Found | None) -> str:
 def _peak(fit: UslFit) -> str:
     peak, highest = fit.peak_concurrency, max(x for _, x in fit.points)
     most = max(n for n, _ in fit.points)
-    if peak.high is None or math.isinf(peak.high) or math.isinf(peak.value):
+    # A peak that the model itself does not vouch for is no headline, nor one that was surpassed.
+    unknown = peak.high is None or math.isinf(peak.high) or math.isinf(peak.value)
+    if unknown or NO_PEAK in fit.flags:
         return f"the most that was measured is {number(highest)} rps, no peak was identified"
     if peak.value > most * 1.5:
         return (

@@ -38,7 +38,8 @@ def prove(levels: Sequence[Level], curves: Sequence[Curve], objective: Objective
         if any(curve.excesses[at].low > 0 for curve in curves):
             break
         if level.steady and all(curve.excesses[at].high <= 0 for curve in curves):
-            best = level
+            # Of a closed loop beyond its peak, more in flight is not a higher rate.
+            best = level if best is None or level.rps >= best.rps else best
     if best is None:
         return Proof(None, "", _why_not(levels, curves, objective))
     sources = ", ".join(step.source for step in best.steps)

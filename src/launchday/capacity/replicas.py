@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from launchday.capacity.forecast import Forecast
 from launchday.capacity.results import Estimate, Replicas
+from launchday.capacity.wording import number, plural
 from launchday.errors import RecordError, SettingsError
 
 UTILISATION = 0.8
@@ -52,14 +53,14 @@ def replicas_for(
     per_zone = math.ceil(needed / (zones - lost_zones)) if zones > 1 else needed + 1
     across = zones * per_zone
     words = [
-        f"{_rate(forecast.high_rps)} rps (upper forecast) need {needed} replicas at "
-        f"{utilisation:.0%} of {_rate(usable_rps(per_replica))} rps each",
-        f"{needed + 1} with one spare",
+        f"{number(forecast.high_rps)} rps (upper forecast) need {plural(needed, 'replica')} at "
+        f"{utilisation:.0%} of {number(usable_rps(per_replica))} rps each",
+        f"{needed + 1:,} with one spare",
     ]
     if zones > 1:
         what = "one" if lost_zones == 1 else str(lost_zones)
         words.append(
-            f"{across} ({per_zone} in each of {zones} zones) to survive the loss of {what}"
+            f"{across:,} ({per_zone:,} in each of {zones} zones) to survive the loss of {what}"
         )
     caveats = [] if zones > 1 else ["one zone: its loss is not survived"]
     caveats += [] if per_replica.low is not None else ["the capacity has no interval"]
@@ -117,7 +118,7 @@ def at_least(rps: float, each_rps: float, scaling: Scaling | None = None) -> int
             enough = middle
     if enough > MOST_REPLICAS:
         raise SettingsError(
-            f"{_rate(rps)} rps at {each_rps:g} rps a replica need more than {MOST_REPLICAS:,} "
+            f"{number(rps)} rps at {each_rps:g} rps a replica need more than {MOST_REPLICAS:,} "
             "replicas: check the forecast and the capacity"
         )
     return enough
@@ -164,7 +165,3 @@ def check_settings(zones: int, lost_zones: int, utilisation: float, attempts: fl
         raise SettingsError(f"utilisation is {utilisation!r}: it must be above 0 and at most 1")
     if not (math.isfinite(attempts) and attempts >= 1):
         raise SettingsError(f"attempts is {attempts!r}: it must be a number from 1")
-
-
-def _rate(rps: float) -> str:
-    return f"{rps:.0f}" if rps >= 100 else f"{rps:.3g}"

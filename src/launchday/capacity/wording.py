@@ -48,7 +48,7 @@ def limit(objective: Objective) -> str:
 
 def interval(estimate: Estimate) -> str:
     """The interval in brackets, empty where there is none or it has no width: (95 % CI 178-190)."""
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+    if estimate.low is None or estimate.high is None or _no_width(estimate.low, estimate.high):
         return ""
     if math.isinf(estimate.high):
         return f"(95 % CI {number(estimate.low)} to no limit)"
@@ -61,12 +61,17 @@ def interval(estimate: Estimate) -> str:
 def plus_minus(estimate: Estimate) -> str:
     """The number with half its interval: 196 ± 4; without an interval the number alone."""
     low, high = estimate.low, estimate.high
-    if low is None or high is None or not math.isfinite(high - low):
+    if low is None or high is None or not math.isfinite(high - low) or _no_width(low, high):
         return number(estimate.value)
     half = (high - low) / 2
     # As many places as the number has: 196 ± 4, not 196 ± 3.92.
     rounded = f"{half:,.0f}" if abs(estimate.value) >= 100 and half >= 0.5 else number(half)
     return f"{number(estimate.value)} ± {rounded}"
+
+
+def _no_width(low: float, high: float) -> bool:
+    """Whether five digits cannot tell them apart: 12,500 ± 8e-12 is no precision anybody has."""
+    return f"{low:.5g}" == f"{high:.5g}"
 
 
 def with_interval(estimate: Estimate) -> str:

@@ -144,9 +144,9 @@ def _refuse_wrong_unit(table: _Table) -> None:
     ratio = median(ratios)
     if ratio >= _WRONG_UNIT or (ratio <= 1 / _WRONG_UNIT and not table.names_users):
         raise table.source.refused(
-            f"column {mean.header!r}: throughput x latency is {ratio:.3g} times the concurrency; "
-            f"a latency without a unit is read as {DEFAULT_UNIT}: name the column {mean.header}_s "
-            "or _ms as it is"
+            f"column {mean.header!r}: throughput x latency is {float(f'{ratio:.3g}'):,g} times the "
+            "concurrency, so its unit is wrong: say it in the header, as mean_s or mean_ms (without"
+            f" one, {DEFAULT_UNIT} is meant)"
         )
 
 
