@@ -69,12 +69,11 @@ def marks(board: Json, seconds: int, ask: Ask) -> list[Json]:
 def regions(values: list[list[Any]]) -> Iterator[tuple[int, int]]:
     """Spans of neighbouring seconds whose value is above 0, as Grafana joins annotations."""
     times = [round(time) for time, value in values if float(value) > 0]
-    start: int | None = None
-    for time, following in zip(times, [*times[1:], None], strict=True):
-        start = time if start is None else start
-        if following != time + 1:
+    for index, time in enumerate(times):
+        if index == 0 or times[index - 1] != time - 1:
+            start = time
+        if index == len(times) - 1 or times[index + 1] != time + 1:
             yield start, time
-            start = None
 
 
 def named(template: str, labels: dict[str, str]) -> str:

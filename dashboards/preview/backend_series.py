@@ -25,11 +25,18 @@ def backend() -> dict[str, list[Series]]:
             ("404", scaled(served, 0.01)),
         )
     ]
-    calls = {"gateway": gateway, "database": database}
+    calls = {
+        "gateway": (gateway, common.gateway_seconds),
+        "database": (database, constant(0.008)),
+    }
+    outcomes = ("ok", "error", "timeout", "refused")
     dependencies = [
-        ({"dependency": name, "outcome": outcome}, calls[name](outcome))
-        for name in calls
-        for outcome in ("ok", "error", "timeout", "refused")
+        one
+        for name, (call, seconds) in calls.items()
+        for outcome in outcomes
+        for one in at_targets(
+            ({"dependency": name, "outcome": outcome}, call(outcome)), latency=seconds
+        )
     ]
     states = [
         (name, state, state_of(name, state))
@@ -51,7 +58,7 @@ def backend() -> dict[str, list[Series]]:
         "car_slots_busy": at_targets(({}, busy)),
         "car_slots_busy_seconds_total": at_targets(({}, scaled(busy, 0.85))),
         "car_slots_waiting": at_targets(({}, lambda s: 6 * day.pressure(s) ** 8)),
-        "car_dependency_seconds": at_targets(*dependencies, latency=common.dependency_seconds),
+        "car_dependency_seconds": dependencies,
         "car_breaker_state": [
             one for d, s, course in states for one in common.whole(course, dependency=d, state=s)
         ],

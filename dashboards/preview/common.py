@@ -48,21 +48,24 @@ def busy(second: int) -> float:
 
 
 def gateway(outcome: str) -> Course:
+    """Calls/s to the vehicle gateway that end so."""
+
     def calls(second: int) -> float:
         rate = 0.3 * day.admitted(second)
-        state = day.breaker(second)
-        if outcome == "refused":
-            return rate if state == "open" else 0.0
+        if day.breaker(second) == "open":
+            return rate if outcome == "refused" else 0.0
         slow = 0.7 if day.in_fault("gateway", second) else 0.0
-        return 0.0 if state == "open" else rate * (slow if outcome == "timeout" else 1 - slow)
+        return rate * {"ok": 1 - slow, "timeout": slow}.get(outcome, 0.0)
 
     return calls
 
 
 def database(outcome: str) -> Course:
+    """Calls/s to the database that end so."""
+
     def calls(second: int) -> float:
-        gone = day.in_fault("database", second)
-        return day.admitted(second) if gone == (outcome == "error") else 0.0
+        ended = "error" if day.in_fault("database", second) else "ok"
+        return day.admitted(second) * (outcome == ended)
 
     return calls
 
@@ -77,7 +80,8 @@ def part(course: Course, failed: bool) -> Course:
     return lambda s: course(s) * (day.error_share(s) if failed else 1 - day.error_share(s))
 
 
-def dependency_seconds(second: int) -> float:
+def gateway_seconds(second: int) -> float:
+    """Median duration of a call to the gateway."""
     return 0.45 if day.in_fault("gateway", second) else 0.02
 
 

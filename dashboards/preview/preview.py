@@ -110,15 +110,22 @@ def preview(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in pages.items():
         (folder / f"{name}.json").write_text(json.dumps(page), encoding="utf-8")
-    program = pictures.browser()
-    assert program
-    with pictures.serving_files(HERE / "dist") as url:
+    with pictures.serving_files(HERE / "dist") as (url, said):
         for name, board in chosen.items():
-            for theme, suffix in THEMES.items():
-                output = Path(options.output) / f"dashboard-{name}{suffix}.png"
-                address = f"{url}/?board={name}&theme={theme}"
-                pictures.take(program, address, page_height(board), output)
-                say(os.path.relpath(output))
+            photograph(name, page_height(board), Path(options.output), url, said)
+    for title in sorted(set(said.empty)):
+        say(f"no data: {title}")
+
+
+def photograph(name: str, height: int, folder: Path, url: str, said: pictures.Said) -> None:
+    """Take the picture of one dashboard in both themes."""
+    for theme, suffix in THEMES.items():
+        output = folder / f"dashboard-{name}{suffix}.png"
+        said.drawn.clear()
+        pictures.take(f"{url}/?board={name}&theme={theme}", height, output)
+        if said.failed or not said.drawn:
+            raise Failed(f"{name} was not drawn: {'; '.join(said.failed) or 'no reason given'}")
+        say(os.path.relpath(output))
 
 
 def main(arguments: list[str]) -> int:

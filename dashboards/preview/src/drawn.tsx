@@ -57,7 +57,7 @@ export function Heatmap(props: Props) {
           }
         });
       });
-      drawMarks(plot, marks, false, 1);
+      drawMarks(plot, marks, 1);
     };
     const opts: uPlot.Options = {
       ...base(props),
@@ -159,11 +159,12 @@ export function XyChart(props: Props) {
     const both = x.values.map((value, index) => [value, y.values[index]]).filter(([a, b]) => a !== null && b !== null);
     both.sort(([a], [b]) => a - b);
     const colour = theme.visualization.getColorByName(panel.fieldConfig.defaults.color?.fixedColor ?? 'blue');
+    const labelFont = `500 12px ${theme.typography.fontFamily}`;
     const opts: uPlot.Options = {
       ...base(props),
       scales: { x: { time: false } },
       series: [{}, { stroke: 'transparent', paths: () => null, points: { show: true, size: 6, fill: `${colour}80`, stroke: colour } }],
-      axes: [axis(theme, { label: wanted('x'), labelSize: 20, size: 26 }), axis(theme, { label: wanted('y'), labelSize: 20, size: 56 })],
+      axes: [axis(theme, { label: wanted('x'), labelFont, labelSize: 20, size: 26 }), axis(theme, { label: wanted('y'), labelFont, labelSize: 20, size: 56 })],
     };
     return [opts, [both.map(([a]) => a), both.map(([, b]) => b)] as uPlot.AlignedData] as const;
   }, []);

@@ -28,11 +28,20 @@ function place({ x, y, w, h }: Panel['gridPos']) {
   };
 }
 
+/** Tells preview.py, which serves this page, what became of it. */
+function say(what: 'drawn' | 'empty' | 'failed', text: string) {
+  void fetch(`said/${what}?${encodeURIComponent(text)}`);
+}
+
 class Guard extends Component<{ children: ReactNode }, { error?: Error }> {
   state: { error?: Error } = {};
 
   static getDerivedStateFromError(error: Error) {
     return { error };
+  }
+
+  componentDidCatch(error: Error) {
+    say('failed', String(error.stack));
   }
 
   render() {
@@ -102,16 +111,16 @@ async function main() {
   const to = dateTime(input.to * 1000).utc();
   await document.fonts.load('14px Inter');
   await document.fonts.load('500 14px Inter');
-  document.title = input.dashboard.panels
+  input.dashboard.panels
     .filter((panel, index) => panel.type !== 'row' && panel.type !== 'text' && !hasNumbers(frames[index]))
-    .map((panel) => panel.title)
-    .join(', ');
+    .forEach((panel) => say('empty', panel.title));
   document.body.style.background = theme.colors.background.canvas;
   createRoot(document.getElementById('root')!).render(
     <Page input={input} frames={frames} timeRange={{ from, to, raw: { from, to } }} />
   );
+  say('drawn', input.dashboard.title);
 }
 
 main().catch((error) => {
-  document.body.textContent = `The preview failed: ${error.stack}`;
+  say('failed', String(error.stack));
 });

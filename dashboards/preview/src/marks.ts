@@ -1,26 +1,28 @@
-// Annotations: a band while a fault is in, a line where a phase begins.
+// Annotations, as Grafana draws them: dashed lines at both ends, and a band between them.
 import type uPlot from 'uplot';
 import { Mark } from './input';
 
-export function drawMarks(plot: uPlot, marks: Mark[], bands: boolean, scale: number): void {
+export function drawMarks(plot: uPlot, marks: Mark[], scale: number): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
-  for (const { color, from, to, name } of marks) {
-    const left = plot.valToPos(from * scale, 'x', true);
-    const width = plot.valToPos(to * scale, 'x', true) - left;
-    const isBand = name !== 'Phases' && to > from;
-    ctx.globalAlpha = isBand ? 0.2 : 0.9;
+  ctx.lineWidth = 2;
+  ctx.setLineDash([5, 5]);
+  for (const { color, from, to } of marks) {
+    const [left, right] = [from, to].map((time) => plot.valToPos(time * scale, 'x', true));
+    ctx.strokeStyle = color;
     ctx.fillStyle = color;
-    if (isBand && bands) {
-      ctx.fillRect(left, bbox.top, width, bbox.height);
-    } else if (!isBand && !bands) {
-      for (let top = bbox.top; top < bbox.top + bbox.height; top += 8) {
-        ctx.fillRect(left, top, 1, 4);
-      }
+    for (const x of [left, right]) {
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
     }
+    ctx.globalAlpha = 0.1;
+    ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    ctx.globalAlpha = 1;
   }
   ctx.restore();
 }

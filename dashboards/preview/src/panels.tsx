@@ -2,14 +2,14 @@
 import {
   DataFrame,
   DisplayProcessor,
-  FieldType,
   getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
   GrafanaTheme2,
   TimeRange,
   VizOrientation,
 } from '@grafana/data';
-import { BarGauge, BigValue, Table, TimeSeries, UPlotConfigBuilder, VizLayout, VizLegend } from '@grafana/ui';
+import { BarGauge, BigValue, TimeSeries, UPlotConfigBuilder } from '@grafana/ui';
+import { TableNG } from '@grafana/ui/unstable';
 import type uPlot from 'uplot';
 import { Arc, Heatmap, StateTimeline, XyChart } from './drawn';
 import { Answer, Mark, Panel } from './input';
@@ -28,8 +28,7 @@ export interface Props {
 
 function Lines({ panel, frames, marks, timeRange, width, height }: Props) {
   const hook = (builder: UPlotConfigBuilder) => {
-    builder.addHook('drawClear', (plot: uPlot) => drawMarks(plot, marks, true, 1000));
-    builder.addHook('draw', (plot: uPlot) => drawMarks(plot, marks, false, 1000));
+    builder.addHook('draw', (plot: uPlot) => drawMarks(plot, marks, 1000));
     return null;
   };
   return (
@@ -141,7 +140,7 @@ export function Content(props: Props) {
     case 'gauge':
       return <Arc {...props} value={displayed(props, false)[0]} />;
     case 'table':
-      return <Table data={frames[0]} width={width} height={height} timeRange={timeRange} />;
+      return <TableNG data={frames[0]} width={width} height={height} timeRange={timeRange} structureRev={1} />;
     case 'heatmap':
       return <Heatmap {...props} />;
     case 'state-timeline':
