@@ -84,7 +84,7 @@ def command(program: str, url: str, height: int, profile: str, output: Path) -> 
         "--force-device-scale-factor=1",
         f"--user-data-dir={profile}",
         f"--window-size={WIDTH},{height + WINDOW_FRAME}",
-        "--virtual-time-budget=15000",
+        "--virtual-time-budget=60000",
         f"--screenshot={output}",
         url,
     ]

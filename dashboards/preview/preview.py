@@ -29,6 +29,7 @@ from dashboards.preview.series import OTHERS, tables
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "dashboards/preview"
 THEMES = {"dark": "", "light": "-light"}  # theme -> how the file's name ends
+ATTEMPTS = 3  # on a busy machine Chromium may take the picture before the plots are painted
 NEEDED = {
     "node": "Node.js 20.19 or newer",
     "npm": "npm, which comes with Node.js",
@@ -122,9 +123,13 @@ def photograph(name: str, height: int, folder: Path, url: str, said: pictures.Sa
     for theme, suffix in THEMES.items():
         output = folder / f"dashboard-{name}{suffix}.png"
         said.drawn.clear()
-        pictures.take(f"{url}/?board={name}&theme={theme}", height, output)
+        for _ in range(ATTEMPTS):
+            pictures.take(f"{url}/?board={name}&theme={theme}", height, output)
+            if said.failed or said.drawn:
+                break
         if said.failed or not said.drawn:
-            raise Failed(f"{name} was not drawn: {'; '.join(said.failed) or 'no reason given'}")
+            why = "; ".join(said.failed) or "its plots were not painted in time"
+            raise Failed(f"{name} was not drawn: {why}")
         say(os.path.relpath(output))
 
 

@@ -1,6 +1,7 @@
 // From Prometheus' answers to Grafana's data frames, as its Prometheus data source makes them.
 import {
   applyFieldOverrides,
+  cacheFieldDisplayNames,
   createDataFrame,
   DataFrame,
   FieldConfigOptionsRegistry,
@@ -96,7 +97,7 @@ export async function framesOf(
       : answer.series.map((series) => seriesFrame(answer, series, from, to))
   );
   const changed = await lastValueFrom(transformDataFrame(panel.transformations ?? [], raw));
-  return applyFieldOverrides({
+  const frames = applyFieldOverrides({
     data: changed,
     fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] },
     fieldConfigRegistry: registry,
@@ -104,4 +105,6 @@ export async function framesOf(
     theme,
     timeZone: 'utc',
   });
+  cacheFieldDisplayNames(frames);
+  return frames;
 }

@@ -101,6 +101,20 @@ function hasNumbers(frames: DataFrame[]): boolean {
   return values.some((field) => field.values.some((value) => value !== null && !Number.isNaN(value)));
 }
 
+const PLOTTED = ['timeseries', 'heatmap', 'state-timeline', 'xychart'];
+
+/** A plot is painted some frames after its panel: until then its canvas is missing, or empty. */
+async function painted(count: number) {
+  const isPainted = (canvas: HTMLCanvasElement) =>
+    canvas.width > 0 &&
+    canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0);
+  const all = () => [...document.querySelectorAll<HTMLCanvasElement>('.uplot canvas')];
+  while (all().length < count || !all().every(isPainted)) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+}
+
 async function main() {
   await initPluginTranslations('grafana-ui');
   const input: Input = await (await fetch(`data/${address.get('board')}.json`)).json();
@@ -118,6 +132,8 @@ async function main() {
   createRoot(document.getElementById('root')!).render(
     <Page input={input} frames={frames} timeRange={{ from, to, raw: { from, to } }} />
   );
+  const plots = input.dashboard.panels.filter((panel, index) => PLOTTED.includes(panel.type) && frames[index].length > 0);
+  await painted(plots.length);
   say('drawn', input.dashboard.title);
 }
 

@@ -140,7 +140,7 @@ export function Content(props: Props) {
     case 'gauge':
       return <Arc {...props} value={displayed(props, false)[0]} />;
     case 'table':
-      return <TableNG data={frames[0]} width={width} height={height} timeRange={timeRange} structureRev={1} />;
+      return <TableNG data={frames[0]} width={width} height={height} timeRange={timeRange} structureRev={1} enableVirtualization={false} />;
     case 'heatmap':
       return <Heatmap {...props} />;
     case 'state-timeline':
