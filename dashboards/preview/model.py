@@ -10,6 +10,7 @@ from launchday.metric_names import CRITICALITIES
 
 Course = Callable[[int], float]  # second of the day -> value
 
+START = 1_767_258_000  # 2026-01-01 at nine, UTC: the same pictures from the same boards
 SECONDS = 270
 PHASES = {"quiet": range(50), "rise": range(50, 80), "peak": range(80, 230), "ebb": range(230, 270)}
 FAULTS = {

@@ -69,11 +69,10 @@ def data(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
         end = options.end or int(time.time())
         yield options.prometheus.rstrip("/"), end - options.seconds, end
         return
-    start = int(time.time()) - 3600  # clear of the block that Prometheus still writes
     with tempfile.TemporaryDirectory() as folder:
-        text = open_metrics(start, tables(), OTHERS)
+        text = open_metrics(model.START, tables(), OTHERS)
         with prometheus.serving(Path(folder), text) as url:
-            yield url, start, start + model.SECONDS - 1
+            yield url, model.START, model.START + model.SECONDS - 1
 
 
 def page_data(board: Json, url: str, start: int, end: int) -> Json:

@@ -32,6 +32,7 @@ def serving(folder: Path, open_metrics: str) -> Iterator[str]:
     command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
     # A series that ends is gone at once, as one that is scraped no more: alerts end.
     command += [f"--web.listen-address={address}", "--query.lookback-delta=2s"]
+    command.append("--storage.tsdb.retention.time=100y")  # the day is in the past
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)

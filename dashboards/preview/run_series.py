@@ -54,7 +54,7 @@ def conductor() -> dict[str, list[Series]]:
         return {**labels, "instance": "launchday:9102", "job": "launchday"}
 
     plan = {
-        "slo_rate": 190, "forecast_rate": 150, "usl_alpha": day.ALPHA, "usl_beta": day.BETA,
+        "slo_rate": 95, "forecast_rate": 150, "usl_alpha": day.ALPHA, "usl_beta": day.BETA,
         "usl_gamma": day.GAMMA, "usl_peak_concurrency": 49, "usl_r_squared": 0.982,
     }  # fmt: skip
     return {

@@ -13,7 +13,7 @@ const VIRIDIS = [
 ];
 
 function base({ width, height }: Props): Omit<uPlot.Options, 'axes' | 'series'> {
-  return { width, height, legend: { show: false }, cursor: { show: false }, padding: [8, 16, 0, 0] };
+  return { width, height, legend: { show: false }, cursor: { show: false }, padding: [8, 30, 0, 0] };
 }
 
 function unitText(unit: string | undefined, value: number): string {
