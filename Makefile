@@ -1,6 +1,6 @@
 # Two commands are all: `make demo` and `make test`. Both set everything up themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test test-slow check lock dashboards compose-test clean
+.PHONY: help setup setup-dev demo up test test-slow check lock dashboards compose-test preview clean
 PYTHON ?= python3
 export PYTHON
 # Most tests wait for something, so three processes are not too many for two cores. A file stays
@@ -43,6 +43,9 @@ test-slow: setup-dev ## what takes long: faults, kill -9 in a storm, fuzzed requ
 
 dashboards: setup-dev ## build the Grafana dashboards from their sources
 	.venv/bin/python dashboards/build.py
+
+preview: setup-dev ## pictures of the dashboards into docs/ (needs Node.js, Chromium, Prometheus)
+	.venv/bin/python -m dashboards.preview.preview
 
 compose-test: ## the whole stack in containers, with a short surge
 	tests/compose/compose_test.sh
