@@ -1,8 +1,9 @@
-"""Build `grafana/*.json` from `boards/*.yaml`; with `--check`, only say whether they are fresh.
+"""Build `grafana/*.json` from `boards/*.yaml`, and `docs/metrics.md` from the metric catalogue.
 
     python dashboards/build.py [--check]
 
-Exit 0: written, or fresh. Exit 1: stale, each file named. Exit 2: a board is wrong.
+With `--check` it only says whether they are fresh. Exit 0: written, or fresh. Exit 1: stale, each
+file named. Exit 2: a board is wrong.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from pathlib import Path
 # Run as a script, Python puts dashboards/ on the path; the package lies one level up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dashboards.gdb_components import GRID_COLUMNS, Json, built
+from dashboards.colours import BLUE, FAULT
+from dashboards.gdb_components import DATASOURCE, Json, built, promql
+from dashboards.gdb_panels import GRID_COLUMNS
+from dashboards.metrics_page import page
 
 HERE = Path(__file__).resolve().parent
+METRICS_PAGE = HERE.parent / "docs" / "metrics.md"
 SCHEMA_VERSION = 41  # Grafana 12.0 writes it, 11 reads it
 
 BUILT_IN_ANNOTATIONS: Json = {
@@ -29,18 +34,56 @@ BUILT_IN_ANNOTATIONS: Json = {
     "type": "dashboard",
 }
 
-# The conductor's own gauge; as long as it is 1 the graphs are shaded.
-FAULT_ANNOTATIONS: Json = {
-    "datasource": {"type": "prometheus", "uid": "${datasource}"},
-    "enable": True,
-    "expr": "chaos_fault_active == 1",
-    "iconColor": "rgba(213, 94, 0, 1)",
-    "name": "Faults",
-    "step": "1s",
-    "tagKeys": "link",
-    "textFormat": "{{experiment}}",
-    "titleFormat": "{{fault}} on {{link}}",
-}
+
+def annotation(name: str, colour: str, expression: str, words: tuple[str, str, str]) -> Json:
+    """Marks where `expression` gives something: neighbours in time become a shaded region.
+
+    `words`: the title, the text and the label that becomes a tag.
+    """
+    title, text, tag = words
+    return {
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "name": name,
+        # Without an interval of its own Grafana asks once a minute.
+        "target": {"expr": promql(expression), "interval": "1s", "refId": "Anno"},
+        "tagKeys": tag,
+        "titleFormat": title,
+        "textFormat": text,
+        "useValueForTime": False,
+    }
+
+
+# The conductor's own gauges: shaded as long as a fault is in, a line where a phase begins.
+FAULTS = annotation(
+    "Faults",
+    FAULT,
+    "chaos_fault_active == 1",
+    ("{{fault}} on {{link}}", "{{experiment}}", "link"),
+)
+PHASES = annotation(
+    "Phases",
+    BLUE,
+    "(launchday_phase == 1) unless (launchday_phase offset 2s == 1)",
+    ("{{phase}}", "{{run}}", "phase"),
+)
+# Every board with the tag, with time and variables kept.
+LINKS: list[Json] = [
+    {
+        "type": "dashboards",
+        "title": "Launch day",
+        "tags": ["launch-day"],
+        "asDropdown": False,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "targetBlank": False,
+        "tooltip": "",
+        "url": "",
+    }
+]
 
 
 def placed(panels: list[Json], top: int) -> int:
@@ -84,8 +127,8 @@ def modern(old: Json) -> Json:
         "time": old["time"],
         "timepicker": {},
         "timezone": "browser",
-        "links": [],
-        "annotations": {"list": [BUILT_IN_ANNOTATIONS, FAULT_ANNOTATIONS]},
+        "links": LINKS,
+        "annotations": {"list": [BUILT_IN_ANNOTATIONS, FAULTS, PHASES]},
         "templating": {"list": old["templating"]["list"]},
         "panels": layout(old["rows"]),
     }
@@ -94,9 +137,9 @@ def modern(old: Json) -> Json:
 def build(boards: Path) -> dict[str, str]:
     """File name -> text of every dashboard that the YAML files in `boards` define.
 
-    Raises ValueError when a board has a wrong key, KeyError when it lacks one.
+    Raises ValueError, which names the file, when a board has a wrong key or lacks one.
     """
-    dashboards = built([str(path) for path in sorted(boards.glob("*.yaml"))])
+    dashboards = built(sorted(boards.glob("*.yaml")))
     return {
         f"{name}.json": json.dumps(modern(old), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         for name, old in dashboards.items()
@@ -116,21 +159,29 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         texts = build(HERE / "boards")
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         print(f"dashboards/boards: {error}", file=sys.stderr)
         return 2
-    wrong = stale(texts, HERE / "grafana")
     if arguments:
-        for name in wrong:
-            print(f"dashboards/grafana/{name} is stale: run python dashboards/build.py")
-        return 1 if wrong else 0
-    for name in wrong:
+        return check(texts)
+    for name in stale(texts, HERE / "grafana"):
         path = HERE / "grafana" / name
         if name in texts:
             path.write_text(texts[name], encoding="utf-8")
         else:
             path.unlink()
+    METRICS_PAGE.write_text(page(), encoding="utf-8")
     return 0
+
+
+def check(texts: dict[str, str]) -> int:
+    """Name every stale file; 1 if there is one."""
+    wrong = [f"dashboards/grafana/{name}" for name in stale(texts, HERE / "grafana")]
+    if not METRICS_PAGE.exists() or METRICS_PAGE.read_text(encoding="utf-8") != page():
+        wrong.append("docs/metrics.md")
+    for name in wrong:
+        print(f"{name} is stale: run python dashboards/build.py")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

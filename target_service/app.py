@@ -68,8 +68,10 @@ def create_app(settings: TargetSettings) -> FastAPI:
     documents.add_routes(app)
     problems.install(app, backend.unavailable)
     # The last added is the outermost.
-    app.add_middleware(RequestTimer, histogram=backend.metrics.request)
     parts = backend.shedding
+    app.add_middleware(
+        RequestTimer, requests=backend.metrics.requests, criticality=parts.criticality
+    )
     app.add_middleware(
         LoadSheddingMiddleware,
         limit=parts.limit,

@@ -45,7 +45,7 @@ class Backend:
         self.lifecycle = Lifecycle()
         self.work = Work(settings)
         random = Random(settings.seed)
-        self.metrics = CarMetrics(CollectorRegistry(), self.work, random)
+        self.metrics = CarMetrics(CollectorRegistry(), self.work, random, region=settings.region)
         self.dependencies = self.metrics.dependencies
         self.unavailable = self.metrics.unavailable
         observer = ShedObserver(self.metrics.registry, self.unavailable)

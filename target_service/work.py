@@ -40,19 +40,50 @@ def bimodal(mean_seconds: float, cv: float) -> Draw:
     return lambda random: (long if random.random() < LONG_SHARE else short)(random)
 
 
+class BusyTime:
+    """How many are busy, and the integral of that over time: what a scrape cannot bias.
+
+    A gauge of what is in flight says how it was when the scrape came through, and the scrape
+    itself makes requests wait; the difference of two integrals is the mean of all in between.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.busy = 0
+        self._clock = clock
+        self._seconds = 0.0
+        self._counted_until = clock()
+
+    @property
+    def seconds(self) -> float:
+        """∫ busy dt until now: what is still busy is in it."""
+        self._count()
+        return self._seconds
+
+    def change(self, by: int) -> None:
+        """From now on `by` more are busy; negative: fewer."""
+        self._count()
+        self.busy += by
+
+    def _count(self) -> None:
+        now = self._clock()
+        self._seconds += self.busy * (now - self._counted_until)
+        self._counted_until = now
+
+
 class Work:
     """`slots` requests work at once; the others wait, first in first out, as long as it takes.
 
     What one request costs, by profile: `io_bound` holds its slot for a lognormal service time;
     `bimodal` too, one in ten for 16 times as long as the others; `cpu_bound` burns that time on
     the CPU, so that one process serves 1 / mean however many slots there are. Every profile burns
-    `cpu_seconds` more. `busy` and `waiting` count requests. Same seed, same service times.
+    `cpu_seconds` more. `busy` and `waiting` count requests, `busy_seconds` adds up for how long
+    slots were held. Same seed, same service times.
     """
 
     def __init__(self, settings: TargetSettings) -> None:
         self.slots = settings.slots
         self.profile = settings.profile
-        self.busy = 0
+        self._held = BusyTime()
         self.waiting = 0
         self._free = asyncio.Semaphore(settings.slots)
         self._random = Random(settings.seed)
@@ -69,6 +100,16 @@ class Work:
         self._draws = {r: draw(self.service_seconds[r], settings.service_cv) for r in ROUTES}
         self._extra_cpu = extra
         self._common = (settings.service_mean_seconds, settings.cpu_seconds)
+
+    @property
+    def busy(self) -> int:
+        """Slots that are held now."""
+        return self._held.busy
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds for which slots were held so far, those that still are included."""
+        return self._held.seconds
 
     @property
     def capacity_rps(self) -> float:
@@ -111,7 +152,7 @@ class Work:
             await self._free.acquire()
         finally:
             self.waiting -= 1
-        self.busy += 1
+        self._held.change(1)
         try:
             loop = asyncio.get_running_loop()
             service_seconds = self._draws[route](self._random)
@@ -126,7 +167,7 @@ class Work:
             if remaining_seconds > 0:
                 await asyncio.sleep(remaining_seconds)
         finally:
-            self.busy -= 1
+            self._held.change(-1)
             self._free.release()
 
 

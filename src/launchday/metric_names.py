@@ -168,9 +168,25 @@ SHED_INFO = Metric(
 CAR_REQUEST = Metric(
     "car_request_seconds",
     Kind.HISTOGRAM,
-    "Requests that the reference backend itself answered (refusals excluded).",
-    ("route", "method", "code"),
+    "Requests that the reference backend itself answered (refusals excluded), by class (or exempt) "
+    "and outcome: ok (2xx, 3xx), client_error, server_error.",
+    ("class", "outcome"),
     LATENCY_BUCKETS_SECONDS,
+)
+CAR_REQUESTS = Metric(
+    "car_requests_total",
+    Kind.COUNTER,
+    "Requests that the reference backend itself answered, by route and status.",
+    ("route", "method", "code"),
+)
+CAR_ROUTE_SECONDS = Metric(
+    "car_route_seconds_total",
+    Kind.COUNTER,
+    "Time that requests of a route spent in the backend: its rate is how many of them were inside.",
+    ("route", "method"),
+)
+CAR_INFO = Metric(
+    "car_info", Kind.GAUGE, "Always 1; says in which region the reference backend is.", ("region",)
 )
 CAR_CAPACITY = Metric(
     "car_capacity_rps",
@@ -179,6 +195,11 @@ CAR_CAPACITY = Metric(
 )
 CAR_SLOTS = Metric("car_slots", Kind.GAUGE, "Worker slots.")
 CAR_SLOTS_BUSY = Metric("car_slots_busy", Kind.GAUGE, "Worker slots in use.")
+CAR_SLOTS_BUSY_SECONDS = Metric(
+    "car_slots_busy_seconds_total",
+    Kind.COUNTER,
+    "Seconds that worker slots were in use, all of them together: what is busy now included.",
+)
 CAR_SLOTS_WAITING = Metric(
     "car_slots_waiting", Kind.GAUGE, "Requests inside the app that wait for a worker slot."
 )
@@ -295,6 +316,48 @@ LAUNCHDAY_USERS = Metric(
     Kind.GAUGE,
     "Users of this generator process: parked (they wait for an arrival) or busy with one.",
     ("state",),
+)
+
+LAUNCHDAY_PHASE = Metric(
+    "launchday_phase",
+    Kind.GAUGE,
+    "1 for the phase of the schedule that the running run is in, 0 for its other phases.",
+    ("run", "phase"),
+)
+LAUNCHDAY_PLANNED = Metric(
+    "launchday_planned_rate",
+    Kind.GAUGE,
+    "Arrivals per second that the schedule of the running run asks for now.",
+)
+
+LAUNCHDAY_CAPACITY_SLO = Metric(
+    "launchday_capacity_slo_rate",
+    Kind.GAUGE,
+    "Highest rate in requests/s at which the plan's target, as tested, met the objective.",
+)
+LAUNCHDAY_CAPACITY_FORECAST = Metric(
+    "launchday_capacity_forecast_rate",
+    Kind.GAUGE,
+    "Requests/s that the plan expects at the launch's peak.",
+)
+LAUNCHDAY_CAPACITY_ALPHA = Metric(
+    "launchday_capacity_usl_alpha", Kind.GAUGE, "Contention of the fitted scalability law."
+)
+LAUNCHDAY_CAPACITY_BETA = Metric(
+    "launchday_capacity_usl_beta", Kind.GAUGE, "Coherence cost of the fitted scalability law."
+)
+LAUNCHDAY_CAPACITY_GAMMA = Metric(
+    "launchday_capacity_usl_gamma",
+    Kind.GAUGE,
+    "Requests/s for each request in flight while there are few, by the fitted scalability law.",
+)
+LAUNCHDAY_CAPACITY_PEAK = Metric(
+    "launchday_capacity_usl_peak_concurrency",
+    Kind.GAUGE,
+    "Requests in flight at which the fitted law has its most throughput; +Inf without a peak.",
+)
+LAUNCHDAY_CAPACITY_R_SQUARED = Metric(
+    "launchday_capacity_usl_r_squared", Kind.GAUGE, "How well the fitted law fits: 1 is best."
 )
 
 CHAOS_FAULT_ACTIVE = Metric(

@@ -124,7 +124,7 @@ done
 waited=0
 moved 'shed_requests_total{outcome="admitted"}'
 moved shed_rejections_total
-moved 'car_request_seconds_count{route=~"/v1/.*"}'
+moved 'car_requests_total{route=~"/v1/.*"}'
 moved 'car_dependency_seconds_count{dependency="gateway"}'
 # Toxiproxy counts the bytes of a connection when it closes; the target keeps its connections.
 compose stop --timeout 10 target

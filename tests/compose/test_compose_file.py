@@ -202,10 +202,12 @@ def test_everybody_may_look_at_the_dashboards_and_nobody_change_them() -> None:
 def test_prometheus_scrapes_every_second_what_the_stack_exports() -> None:
     config = read("dashboards/prometheus.yml")
     assert config["global"]["scrape_interval"] == "1s"
-    scraped = {
-        target for job in config["scrape_configs"] for target in job["static_configs"][0]["targets"]
-    }
+    static = [job for job in config["scrape_configs"] if "static_configs" in job]
+    scraped = {target for job in static for target in job["static_configs"][0]["targets"]}
     assert scraped >= {"target:9100", "gateway:9101", "toxiproxy:8474", "launchday:9102"}
+    assert scraped >= {f"launchday:{port}" for port in range(9103, 9107)}  # its generator's
+    (found,) = [job["dns_sd_configs"][0] for job in config["scrape_configs"] if job not in static]
+    assert set(found["names"]) <= set(SERVICES)
     assert all(target.partition(":")[0] in {*SERVICES, "localhost"} for target in scraped)
     assert {"-proxy-metrics", "-runtime-metrics"} <= set(SERVICES["toxiproxy"]["command"])
 

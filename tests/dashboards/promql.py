@@ -6,9 +6,20 @@ from dataclasses import dataclass
 
 from launchday.metric_names import ALL, Kind, Metric
 
-_SELECTOR = re.compile(r"\b((?:shed|car|chaos|launchday|toxiproxy)_[a-z0-9_]+)(?:\{([^}]*)\})?")
+# What others export, and what Prometheus makes of our rules: name -> labels.
+ELSEWHERE: dict[str, set[str]] = {
+    "up": set(),
+    "ALERTS": {"alertname", "alertstate", "severity"},
+    "process_cpu_seconds_total": set(),
+    "process_resident_memory_bytes": set(),
+    "toxiproxy_proxy_received_bytes_total": {"proxy", "direction", "listener", "upstream"},
+}
+_SELECTOR = re.compile(
+    r"(?<![\w:$])(job:[\w:]+|up|ALERTS"
+    r"|(?:shed|car|chaos|launchday|toxiproxy|process)_[a-z0-9_]+)\b(?:\{([^}]*)\})?"
+)
 _MATCHER = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
-_GROUPING = re.compile(r"\b(?:by|without)\s*\(([^)]*)\)")
+_GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
 
 
 @dataclass(frozen=True)
@@ -20,8 +31,8 @@ class Selector:
 
 
 def selectors(expression: str) -> Iterator[Selector]:
-    """Every selector of `expression` for a metric of ours."""
-    for name, matchers in _SELECTOR.findall(expression):
+    """Every selector of `expression`."""
+    for name, matchers in _SELECTOR.findall(re.sub(r"\b(by|on) \([^)]*\)", "", expression)):
         yield Selector(name, frozenset(_MATCHER.findall(re.sub(r'"[^"]*"', "", matchers))))
 
 
@@ -42,5 +53,8 @@ def series() -> dict[str, Metric]:
 
 def labels_of(name: str) -> set[str]:
     """Labels that series `name` has, those that the scrape adds included."""
-    own = set(series()[name].labels) | {"job", "instance"}
+    if name.startswith("job:"):
+        return {"job"}
+    found = ELSEWHERE[name] if name in ELSEWHERE else set(series()[name].labels)
+    own = found | {"job", "instance"}
     return own | {"le"} if name.endswith("_bucket") else own

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.build import build, stale
+from dashboards.gdb_components import promql
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = """
@@ -29,14 +30,12 @@ BOARD = """
                 unit: s
                 span: 8
                 PLACE
-                targets:
-                  - prom-target:
-                      legend: !raw "{{code}}"
-                      expr: !promql >-
-                        sum by (code)
-                          (rate(m{code!~"5..", path=~"/a/.*"}[5s]))
+                queries: !queries
+                  by code: >-
+                    sum by (code)
+                      (rate(m{code!~"5..", path=~"/a/.*"}[5s]))
             - stat-panel:
-                {title: B, description: Second., unit: none, span: 6, targets: []}
+                {title: B, description: Second., unit: none, span: 6, queries: {}}
 """
 
 
@@ -81,7 +80,10 @@ def test_panels_that_do_not_fit_go_to_the_next_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("addition", "complaint"),
     [
-        ("staked: true", "timeseries-panel 'A' does not know staked"),
+        (
+            "staked: true",
+            "one.yaml: timeseries-panel 'A' does not know staked; its keys are: decimals",
+        ),
         ("thresholds: 3", "int"),
     ],
 )
@@ -94,8 +96,32 @@ def test_a_panel_without_description_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(
         BOARD.replace("PLACE", "").replace("description: What it shows.", ""), encoding="utf-8"
     )
-    with pytest.raises(ValueError, match="timeseries-panel 'A' lacks description"):
+    with pytest.raises(ValueError, match=r"one\.yaml: timeseries-panel 'A' lacks description"):
         build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "complaint"),
+    [
+        ("refresh: 5s", "refresh: 5s\n    tag: x", "one.yaml: dashboard 'One' does not know tag"),
+        ("title: Row", "title: Row\n          open: no", "one.yaml: row 'Row' does not know open"),
+        ("uid: one-board", "", "one.yaml: dashboard 'One' lacks uid"),
+        ("query: prometheus}", "query: prometheus, of: m}", "one.yaml: datasource-variable"),
+    ],
+)
+def test_a_wrong_key_around_the_panels_is_refused_with_the_file(
+    tmp_path: Path, known: str, unknown: str, complaint: str
+) -> None:
+    text = BOARD.replace("PLACE", "").replace(known, unknown)
+    (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=complaint):
+        build(tmp_path)
+
+
+def test_short_forms_are_written_out() -> None:
+    assert promql('a{I, b="c"}[R]  +\n d{I}') == (
+        'a{instance=~"$instance", b="c"}[$__rate_interval] + d{instance=~"$instance"}'
+    )
 
 
 def test_an_unknown_component_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from launchday.runs.exposition import FaultGauges, exposed
+from tests.dashboards.conftest import load
 from tests.dashboards.prometheus_server import results, serving
 from tests.ports import free_port
 
@@ -34,8 +35,9 @@ def wait_for(url: str, query: str, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def annotation(board: dict[str, Any]) -> dict[str, Any]:
-    (found,) = [each for each in board["annotations"]["list"] if each["name"] == "Faults"]
+def annotation() -> dict[str, Any]:
+    marks = load("launchday-overview")["annotations"]["list"]
+    (found,) = [each for each in marks if each["name"] == "Faults"]
     assert isinstance(found, dict)
     return found
 
@@ -50,8 +52,13 @@ def words(annotation: dict[str, Any], labels: dict[str, str]) -> str:
 def test_a_shaded_region_says_which_fault_of_which_experiment(annotation: dict[str, Any]) -> None:
     gauges = FaultGauges()
     gauges.saw({"event": "applied", **fault("gateway")})
-    (sample,) = [sample for metric in gauges.registry.collect() for sample in metric.samples]
-    assert annotation["expr"] == f"{sample.name} == {sample.value:g}"
+    (sample,) = [
+        sample
+        for metric in gauges.registry.collect()
+        for sample in metric.samples
+        if metric.name == "chaos_fault_active"
+    ]
+    assert annotation["target"]["expr"] == f"{sample.name} == {sample.value:g}"
     assert words(annotation, sample.labels) == "down gateway on gateway, Both, link=gateway"
 
 
@@ -59,20 +66,20 @@ def test_a_shaded_region_says_which_fault_of_which_experiment(annotation: dict[s
 def test_graphs_are_shaded_for_each_fault_while_it_is_in_and_not_without_a_conductor(
     annotation: dict[str, Any], tmp_path: Path
 ) -> None:
-    shaded = annotation["expr"]
+    shaded = annotation["target"]["expr"]
     port = free_port()
     with serving(tmp_path, SCRAPES.format(port=port)) as url:
-        with exposed(port) as saw:
+        with exposed(port) as gauges:
             for link in ("gateway", "database"):
-                saw({"event": "planned", **fault(link)})
+                gauges.saw({"event": "planned", **fault(link)})
             wait_for(url, "chaos_fault_active == 0", 2)
             assert results(url, shaded) == []
-            saw({"event": "applied", **fault("gateway")})
+            gauges.saw({"event": "applied", **fault("gateway")})
             (found,) = wait_for(url, shaded, 1)
             assert words(annotation, found["metric"]).startswith("down gateway on gateway, ")
-            saw({"event": "applied", **fault("database")})
+            gauges.saw({"event": "applied", **fault("database")})
             wait_for(url, shaded, 2)
-            saw({"event": "undone", **fault("gateway")})
+            gauges.saw({"event": "undone", **fault("gateway")})
             (left,) = wait_for(url, shaded, 1)
             assert left["metric"]["link"] == "database"
         # As after kill -9: nobody says 0, and what was 1 must not stay for five minutes.

@@ -1,107 +1,127 @@
-"""Every query of the dashboard on a real Prometheus, fed from the catalogue."""
+"""Every query of every dashboard on a real Prometheus, fed with a synthetic launch day."""
 
-import itertools
+import json
 import math
+import re
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from launchday.admission import Refusal
-from launchday.metric_names import ALL, CRITICALITIES, Kind, Metric
+from tests.dashboards.conftest import ROOT
+from tests.dashboards.launch_day import FAULT_SECONDS, PHASES, SECONDS, open_metrics
 from tests.dashboards.prometheus_server import programs, results, serving
-
-SECONDS = 60
-VALUES: dict[str, tuple[str, ...]] = {
-    "class": CRITICALITIES,
-    "outcome": ("admitted", "rejected", "exempt", "cancelled"),
-    "reason": tuple(Refusal),
-    "status": ("503", "429"),
-    "kind": ("stream", "websocket"),
-    "route": ("/v1/vehicles/{vin}/state", "/v1/reservations"),
-    "method": ("GET",),
-    "code": ("200", "404", "503"),
-    "dependency": ("gateway", "database"),
-    "cause": ("overload", "maintenance", "dependency"),
-    "state": ("closed", "open", "half_open"),
-}
-OUTCOMES = {
-    "car_dependency_seconds": ("ok", "error", "timeout", "refused"),
-    "car_creations_total": ("created", "replayed", "conflict"),
-    "car_sign_ins_total": ("accepted", "refused", "throttled"),
-    "car_commands_total": ("done", "pending", "replayed"),
-}
-
-
-def label_sets(metric: Metric) -> list[str]:
-    choices = [
-        OUTCOMES.get(metric.name, VALUES["outcome"])
-        if label == "outcome"
-        else VALUES.get(label, ("x",))
-        for label in metric.labels
-    ]
-    return [
-        ",".join(f'{label}="{value}"' for label, value in zip(metric.labels, values, strict=True))
-        for values in itertools.product(*choices)
-    ]
-
-
-def samples(metric: Metric, labels: str, second: int) -> Iterator[tuple[str, float]]:
-    """Name with labels and value `second` seconds after the start; counters rise by 10/s."""
-    if metric.kind is not Kind.HISTOGRAM:
-        name = f"{metric.name}{{{labels}}}"
-        yield name, 10 * second if metric.kind is Kind.COUNTER else 20
-        return
-    for index, edge in enumerate((*metric.buckets, math.inf), start=1):
-        share = index / (len(metric.buckets) + 1)
-        le = "+Inf" if edge == math.inf else repr(edge)
-        prefix = f"{labels}," if labels else ""
-        yield f'{metric.name}_bucket{{{prefix}le="{le}"}}', round(10 * second * share)
-    yield f"{metric.name}_count{{{labels}}}", 10 * second
-    yield f"{metric.name}_sum{{{labels}}}", 2.0 * second
-
-
-def open_metrics(start: int) -> str:
-    lines: list[str] = []
-    for metric in ALL:
-        lines.append(f"# TYPE {metric.name.removesuffix('_total')} {metric.kind}")
-        for labels in label_sets(metric):
-            by_series: dict[str, list[str]] = {}
-            for second in range(SECONDS):
-                for name, value in samples(metric, labels, second):
-                    by_series.setdefault(name, []).append(f"{name} {value} {start + second}")
-            lines.extend(itertools.chain.from_iterable(by_series.values()))
-    return "\n".join([*lines, "# EOF", ""])
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+def prometheus(
+    tmp_path_factory: pytest.TempPathFactory, rules: list[dict[str, Any]]
+) -> Iterator[tuple[str, int]]:
     """URL of a Prometheus with a minute of data, and the Unix time of the data's end."""
     _, tool = programs()
     folder = tmp_path_factory.mktemp("prometheus")
     # Blocks are cut at even hours; half an hour ago keeps clear of Prometheus' open block too.
     start = int(time.time()) - 1800
-    (folder / "data.om").write_text(open_metrics(start), encoding="utf-8")
+    recorded = tuple(rule["record"] for rule in rules if "record" in rule)
+    (folder / "data.om").write_text(open_metrics(start, recorded), encoding="utf-8")
     create = [tool, "tsdb", "create-blocks-from", "openmetrics", "data.om", "data"]
     subprocess.run(create, cwd=folder, check=True, capture_output=True)
     with serving(folder, "{}\n") as url:
         yield url, start + SECONDS - 1
 
 
-def test_every_query_gives_numbers(prometheus: tuple[str, int], expressions: list[str]) -> None:
+def filled_in(expression: str) -> str:
+    """What Grafana sends: every variable is All, a rate is over 5 s, the window is 50 s."""
+    expression = expression.replace("$__rate_interval", "5s").replace("$__range", "50s")
+    return re.sub(r"\$(?!__)\w+", ".*", expression)
+
+
+def over_time(url: str, query: str, end: int) -> list[dict[str, Any]]:
+    """What a range query over the whole minute gives, a second a step."""
+    parameters = {"query": query, "start": end - SECONDS + 1, "end": end, "step": "1s"}
+    encoded = urllib.parse.urlencode(parameters)
+    with urllib.request.urlopen(f"{url}/api/v1/query_range?{encoded}", timeout=10) as reply:
+        found: list[dict[str, Any]] = json.load(reply)["data"]["result"]
+        return found
+
+
+def test_every_panels_query_gives_numbers(
+    prometheus: tuple[str, int], expressions: list[str]
+) -> None:
     url, end = prometheus
     for expression in expressions:
-        query = expression.replace("$__rate_interval", "5s")
+        query = filled_in(expression)
         values = [float(result["value"][1]) for result in results(url, query, time=str(end))]
         assert values, f"no data: {query}"
         assert all(math.isfinite(value) for value in values), f"{values}: {query}"
 
 
-def test_the_scrape_configuration_is_valid() -> None:
+def test_every_variable_has_something_to_choose(
+    prometheus: tuple[str, int], board: dict[str, Any]
+) -> None:
+    url, end = prometheus
+    for variable in board["templating"]["list"][1:]:
+        asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+        assert asked
+        found = results(url, f"group by ({asked[2]}) ({filled_in(asked[1])})", time=str(end))
+        assert all(each["metric"] for each in found), variable["name"]
+        assert found, variable["name"]
+
+
+def test_a_fault_is_shaded_while_it_is_in_and_each_phase_begins_with_a_line(
+    prometheus: tuple[str, int], board: dict[str, Any]
+) -> None:
+    url, end = prometheus
+    marked = {
+        annotation["name"]: {
+            int(stamp) - end + SECONDS - 1: series["metric"].get("phase")
+            for series in over_time(url, filled_in(annotation["target"]["expr"]), end)
+            for stamp, _ in series["values"]
+        }
+        for annotation in board["annotations"]["list"]
+        if "target" in annotation
+    }
+    assert set(marked["Faults"]) == set(FAULT_SECONDS)
+    assert marked["Phases"] == {
+        second: phase for phase, span in PHASES.items() for second in (span[0], span[0] + 1)
+    }
+
+
+def test_every_alert_can_be_asked(prometheus: tuple[str, int], rules: list[dict[str, Any]]) -> None:
+    url, end = prometheus
+    for rule in rules:
+        results(url, rule["expr"], time=str(end))  # an error is a status that urlopen raises
+
+
+def test_the_scrape_configuration_and_the_rules_are_valid() -> None:
     _, tool = programs()
-    root = Path(__file__).resolve().parents[2]
-    command = [tool, "check", "config", str(root / "dashboards/prometheus.yml")]
+    command = [tool, "check", "config", str(ROOT / "dashboards/prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 rule files found" in done.stdout
+
+
+def test_grafana_asks_as_often_as_prometheus_scrapes() -> None:
+    scrapes = yaml.safe_load((ROOT / "dashboards/prometheus.yml").read_text(encoding="utf-8"))
+    provisioned = ROOT / "dashboards/provisioning/datasources/prometheus.yaml"
+    (source,) = yaml.safe_load(provisioned.read_text(encoding="utf-8"))["datasources"]
+    assert source["jsonData"]["timeInterval"] == scrapes["global"]["scrape_interval"] == "1s"
+
+
+def test_every_part_that_has_metrics_is_scraped_and_the_rules_are_in_the_container() -> None:
+    config = yaml.safe_load((ROOT / "dashboards/prometheus.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"] for job in config["scrape_configs"]}
+    assert jobs == {
+        "target", "gateway", "toxiproxy", "launchday", "generator", "locust", "capacity",
+        "prometheus",
+    }  # fmt: skip
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    mounts = compose["services"]["prometheus"]["volumes"]
+    folder = Path(config["rule_files"][0]).parent
+    assert f"./dashboards/{folder}:/etc/prometheus/{folder}:ro" in mounts

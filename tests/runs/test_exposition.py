@@ -31,18 +31,51 @@ def active(port: int) -> dict[str, float]:
 
 def test_a_fault_is_0_then_1_while_it_is_in_then_0_as_long_as_the_run_lasts() -> None:
     port = free_port()
-    with exposed(port) as saw:
+    with exposed(port) as gauges:
         seen = []
         for event in ("planned", "applied", "verified", "updated", "undone"):
-            saw({"event": event, **FAULT})
+            gauges.saw({"event": event, **FAULT})
             seen.append(active(port)["latency 400 ms"])
         assert seen == [0, 1, 1, 1, 0]
-        saw({"event": "applied", **FAULT})
-        saw({"event": "residual", **FAULT, "reasons": ["still there"]})
+        gauges.saw({"event": "applied", **FAULT})
+        gauges.saw({"event": "residual", **FAULT, "reasons": ["still there"]})
         assert active(port)["latency 400 ms"] == 1
-        saw({"event": "aborted", "experiment": "Slow", "unix": 1.0, "reason": "floor"})
+        gauges.saw({"event": "aborted", "experiment": "Slow", "unix": 1.0, "reason": "floor"})
     with pytest.raises(httpx.ConnectError):
         active(port)
+
+
+def values(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+    return {
+        (
+            sample.name,
+            tuple(sample.labels[name] for name in ("run", "phase") if sample.labels),
+        ): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_one_phase_of_the_schedule_is_1_at_a_time_and_the_planned_rate_is_told() -> None:
+    port = free_port()
+    phases = ("quiet", "peak", "tail")
+    with exposed(port) as gauges:
+        seen = []
+        for phase, rate in (("starting", 0.0), ("quiet", 20.0), ("peak", 800.0), ("draining", 0.0)):
+            gauges.at("run-1", phases, phase, rate)
+            found = values(port)
+            on = {key[1] for key, value in found.items() if value and key[0] == "launchday_phase"}
+            seen.append((on, found["launchday_planned_rate", ()]))
+        assert {key[1] for key in found if key[0] == "launchday_phase"} == {
+            ("run-1", name) for name in (*phases, "starting", "draining")
+        }
+    assert seen == [
+        ({("run-1", "starting")}, 0),
+        ({("run-1", "quiet")}, 20),
+        ({("run-1", "peak")}, 800),
+        ({("run-1", "draining")}, 0),
+    ]
 
 
 def test_a_port_that_is_taken_is_refused_with_the_setting() -> None:
@@ -53,5 +86,5 @@ def test_a_port_that_is_taken_is_refused_with_the_setting() -> None:
 
 
 def test_without_a_port_nobody_is_told_and_nothing_fails() -> None:
-    with exposed(None) as saw:
-        saw({"event": "applied", **FAULT})
+    with exposed(None) as gauges:
+        gauges.saw({"event": "applied", **FAULT})

@@ -173,6 +173,7 @@ def test_capacity_and_label_sets_are_exported_from_the_start(start: Any) -> None
     assert samples["car_capacity_rps", ()] == 400
     assert samples["car_slots", ()] == 8
     assert samples["car_slots_busy", ()] == samples["car_slots_waiting", ()] == 0
+    assert samples["car_slots_busy_seconds_total", ()] == 0
     assert samples["shed_limit", ()] == 12
     for outcome in ("done", "pending", "replayed"):
         assert samples["car_commands_total", (outcome,)] == 0
@@ -184,22 +185,23 @@ def test_capacity_and_label_sets_are_exported_from_the_start(start: Any) -> None
     for route in routes.ALL:
         for code in route.codes:
             # What the fixture asked for while it waited is not what this is about.
-            count = samples["car_request_seconds_count", (str(code), route.method, route.path)]
+            count = samples["car_requests_total", (str(code), route.method, route.path)]
             assert count == 0 or route.criticality == routes.EXEMPT
     headers = sign_in(fresh)
     fresh.http.post(RESERVATIONS, headers=headers | key())
     samples = fresh.samples()
-    assert samples["car_request_seconds_count", ("201", "POST", RESERVATIONS)] == 1
+    assert samples["car_requests_total", ("201", "POST", RESERVATIONS)] == 1
     assert samples["car_creations_total", ("reservation", "created")] == 1
     assert samples["shed_requests_total", ("critical", "admitted")] == 2
+    assert samples["car_slots_busy_seconds_total", ()] > 0
 
 
 def test_a_route_is_one_label_whatever_the_vin(http: httpx.Client, target: Any) -> None:
     labels = {"route": "/v1/vehicles/{vin}/state", "method": "GET", "code": "404"}
-    before = target.metric("car_request_seconds_count", **labels)
+    before = target.metric("car_requests_total", **labels)
     for number in range(10, 13):
         http.get(f"/v1/vehicles/LAUNCHDAY{number:08d}/state")
-    assert target.metric("car_request_seconds_count", **labels) == before + 3
+    assert target.metric("car_requests_total", **labels) == before + 3
 
 
 def test_every_route_of_the_table_is_there_with_its_criticality(target: Any) -> None:

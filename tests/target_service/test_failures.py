@@ -355,7 +355,7 @@ def test_above_capacity_the_shedder_refuses_completely_and_protects_the_rest(sta
     assert target.metric("shed_requests_total", **requests, outcome="rejected") == len(refused)
     assert target.metric("shed_requests_total", **requests, outcome="admitted") == len(admitted)
     labels = {"route": "/v1/vehicles/{vin}/state", "method": "GET", "code": "200"}
-    assert target.metric("car_request_seconds_count", **labels) == len(admitted)
+    assert target.metric("car_requests_total", **labels) == len(admitted)
     assert target.metric("car_slots_busy") == 0
 
 

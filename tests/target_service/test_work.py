@@ -12,7 +12,7 @@ import pytest
 
 from target_service.routes import ROUTES
 from target_service.settings import TargetSettings
-from target_service.work import Work, bimodal, burn, lognormal
+from target_service.work import BusyTime, Work, bimodal, burn, lognormal
 
 DRAWS = 50_000
 
@@ -144,6 +144,42 @@ async def test_a_failure_and_a_cancellation_give_the_slot_back() -> None:
     waiting.cancel()
     await asyncio.wait({working, waiting})
     assert (served.busy, served.waiting) == (0, 0)
+
+
+def test_busy_seconds_are_exact_also_between_changes() -> None:
+    now = 100.0
+    held = BusyTime(lambda: now)
+    held.change(1)
+    now = 102.0
+    assert held.seconds == 2.0
+    held.change(1)
+    now = 103.0
+    held.change(-1)
+    now = 105.5
+    assert held.seconds == 2.0 + 2 * 1.0 + 2.5
+    held.change(-1)
+    now = 200.0
+    assert (held.busy, held.seconds) == (0, 6.5)
+
+
+async def test_busy_seconds_count_what_is_still_busy_and_what_was_cancelled() -> None:
+    served = work(slots=1, service_mean_seconds=30.0, service_cv=0.0)
+
+    async def request() -> None:
+        async with served.slot("state"):
+            pass
+
+    task = asyncio.create_task(request())
+    await asyncio.sleep(0.05)
+    under_way = served.busy_seconds
+    assert under_way >= 0.04
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.wait({task})
+    ended = served.busy_seconds
+    assert ended >= under_way + 0.01
+    await asyncio.sleep(0.02)
+    assert served.busy_seconds == ended
 
 
 def test_every_working_route_has_a_cost() -> None:

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from launchday import metric_names as names
+from launchday.admission.exposition import application
 from launchday.admission.limits import LimitChange, LimitReason
 from launchday.admission.middleware import LoadSheddingMiddleware
 from launchday.admission.refusal import Refusal
@@ -225,10 +226,11 @@ def serve_metrics(
     registry = registry or prometheus_client.REGISTRY
     for number in range(port, port + workers):
         try:
-            return MetricsServer(
-                *prometheus_client.start_http_server(number, addr=host, registry=registry)
-            )
+            server, thread = prometheus_client.start_http_server(number, host, registry)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or number == port + workers - 1:
                 raise
+        else:
+            server.set_app(application(registry.collect))
+            return MetricsServer(server, thread)
     raise ValueError(f"workers must be at least 1, not {workers!r}")

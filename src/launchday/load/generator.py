@@ -25,8 +25,8 @@ _NOT_PARAMETERS = (
     "web-base-path", "tls-cert", "tls-key", "csv", "csv-full-history", "html", "json", "logfile",
     "loglevel", "skip-log-setup", "exit-code-on-error", "stop-timeout", "only-summary",
     "print-stats", "reset-stats", "tags", "exclude-tags", "class-picker", "otel", "profile",
-    "allow-public-target", "metrics-port", "list", "show-task-ratio", "show-task-ratio-json",
-    "help", "version", "iterations",
+    "allow-public-target", "metrics-port", "metrics-host", "list", "show-task-ratio",
+    "show-task-ratio-json", "help", "version", "iterations",
 )  # fmt: skip
 
 # Locust's --help is printed before the scenario is read, so it is asked in a process of its own.
@@ -48,7 +48,7 @@ class GeneratorPlan:
     """What Locust is started with. `parameters` are options of the scenario (`name` to value).
 
     `processes`: with more than one, Locust runs a master and that many workers on this machine,
-    which meet on `master_port`.
+    which meet on `master_port`. `metrics_port`: worker i serves its metrics on that plus i.
     """
 
     scenario: Path
@@ -61,6 +61,8 @@ class GeneratorPlan:
     parameters: Mapping[str, str] = field(default_factory=dict)
     processes: int = 1
     master_port: int = 5557
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
 
 def check_parameters(names: Iterable[str]) -> None:
@@ -92,6 +94,8 @@ def command(plan: GeneratorPlan) -> list[str]:
         "allow-public-target": urlsplit(plan.target).hostname or "",
         **{name.replace("_", "-"): value for name, value in plan.parameters.items()},
     }
+    if plan.metrics_port is not None:
+        options |= {"metrics-port": plan.metrics_port, "metrics-host": plan.metrics_host}
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return [
         sys.executable, "-m", "locust", "-f", str(plan.scenario),

@@ -238,12 +238,14 @@ def _init(environment: Environment, **_: Any) -> None:
 
 
 def _serve_metrics(environment: Environment, engine: Engine) -> None:
-    port = cast(Namespace, environment.parsed_options).metrics_port
+    options = cast(Namespace, environment.parsed_options)
+    port = options.metrics_port
     if port is None or isinstance(environment.runner, MasterRunner):
         return
     exporter = start_exporter(
         port,
         worker=max(0, cast(Any, environment.runner).worker_index),
+        host=options.metrics_host,
         users=lambda: (engine.pacer.parked, engine.pacer.busy),
     )
     _log.info("launchday: metrics at %s", exporter.url)

@@ -59,6 +59,9 @@ def add_options(group: _ArgumentGroup) -> None:
         "--metrics-port", type=int, help="serve /metrics here; worker i on port + i; 0: any"
     )
     group.add_argument(
+        "--metrics-host", default="127.0.0.1", help="address of --metrics-port (default 127.0.0.1)"
+    )
+    group.add_argument(
         "--allow-public-target",
         default=os.environ.get(YOURS_VARIABLE, ""),
         help="hosts outside loopback and private networks that are yours to load, by comma",

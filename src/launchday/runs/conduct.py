@@ -55,7 +55,8 @@ class RunPlan:
 
     `experiment` needs `toxiproxy_url`; `metrics_url` may be None for a target without metrics.
     `lease_seconds` (default 10): faults are undone when the conductor hangs for so long.
-    `listen_port` is where the conductor's own metrics are (default None: nowhere).
+    `listen_port` is where the conductor's own metrics are (default None: nowhere); those of its
+    generator processes are on the ports after it.
     `admin_token` is for asking the target what it stored, and the one thing that is not written
     down; `exclusive`: nobody but this run uses the target.
     """
@@ -172,7 +173,7 @@ class _Conductor:
         self._on_progress = on_progress
         self._stop = stop
         self._faults = stack.enter_context(closing(AppendLog(path / FAULTS_FILE)))
-        self._expose = stack.enter_context(exposed(plan.listen_port, plan.listen_host))
+        self._gauges = stack.enter_context(exposed(plan.listen_port, plan.listen_host))
         self._live = stack.enter_context(closing(LiveRecord(path)))
         self._scraper = stack.enter_context(Scraper(plan.metrics_url, path))
         self._fault_words = ""
@@ -208,6 +209,9 @@ class _Conductor:
             parameters=self._plan.parameters,
             processes=self._plan.processes,
             master_port=free_port(0, "the generator's master", ""),
+            # Beside the conductor's own; a worker more, a port more.
+            metrics_port=self._plan.listen_port and self._plan.listen_port + 1,
+            metrics_host=self._plan.listen_host,
         )
         home = self._processes.logs
         home.mkdir(parents=True, exist_ok=True)
@@ -306,7 +310,7 @@ class _Conductor:
 
     def _note(self, event: dict[str, object]) -> None:
         self._faults.write(event)
-        self._expose(event)
+        self._gauges.saw(event)
 
     def _elapsed(self, schedule: Schedule) -> float:
         """Seconds into the schedule, also when the clock of the wall is set meanwhile."""
@@ -344,7 +348,14 @@ class _Conductor:
         self._ticked = time.monotonic()
         self._live.poll()
         fault = self._fault_words or None
-        self._on_progress(self._live.progress(schedule, time.time(), fault))
+        progress = self._live.progress(schedule, time.time(), fault)
+        self._gauges.at(
+            self._path.name,
+            (phase.name for phase in schedule.phases),
+            progress.phase,
+            schedule.curve.rate(progress.elapsed_seconds),
+        )
+        self._on_progress(progress)
         if self._scraper.failed:
             raise self._scraper.failed
 

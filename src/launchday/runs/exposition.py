@@ -1,27 +1,38 @@
-"""`/metrics` of the conductor: which faults are in, for Prometheus and the dashboards."""
+"""`/metrics` of the conductor, for Prometheus and the dashboards: faults that are in, phases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from launchday.errors import PreflightError
-from launchday.metric_names import CHAOS_FAULT_ACTIVE
+from launchday.metric_names import (
+    CHAOS_FAULT_ACTIVE,
+    LAUNCHDAY_PHASE,
+    LAUNCHDAY_PLANNED,
+    Metric,
+)
 
 Event = Mapping[str, Any]
 _ON, _OFF = frozenset({"applied"}), frozenset({"planned", "undone"})
 
 
 class FaultGauges:
-    """`chaos_fault_active` of every planned fault: 1 while it is in, 0 before and after."""
+    """What a running experiment is doing to whom, and where its schedule is.
+
+    `chaos_fault_active` of every planned fault is 1 while it is in, 0 before and after;
+    `launchday_phase` is 1 for one phase of the schedule, or for "starting" or "draining".
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        name = CHAOS_FAULT_ACTIVE
-        self._active = Gauge(name.name, name.help, name.labels, registry=self.registry)
+        self._active = self._gauge(CHAOS_FAULT_ACTIVE)
+        self._phase = self._gauge(LAUNCHDAY_PHASE)
+        self._planned = self._gauge(LAUNCHDAY_PLANNED)
+        self._phases: dict[str, Gauge] = {}
 
     def saw(self, event: Event) -> None:
         """Follow an event of faults.jsonl. One that could not be undone stays 1."""
@@ -29,19 +40,30 @@ class FaultGauges:
             labels = (str(event.get(name, "")) for name in CHAOS_FAULT_ACTIVE.labels)
             self._active.labels(*labels).set(event["event"] in _ON)
 
+    def at(self, run: str, phases: Iterable[str], phase: str, planned_rate: float) -> None:
+        """Note where the schedule is: in `phase`, one of `phases` or none of them."""
+        for name in (*phases, phase):
+            self._phases.setdefault(name, self._phase.labels(run, name))
+        for name, gauge in self._phases.items():
+            gauge.set(name == phase)
+        self._planned.set(planned_rate)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
+
 
 @contextmanager
-def exposed(port: int | None, host: str = "127.0.0.1") -> Iterator[Callable[[Event], None]]:
+def exposed(port: int | None, host: str = "127.0.0.1") -> Iterator[FaultGauges]:
     """Answer on `http://host:port/metrics` while the block runs; None: tell nobody.
 
-    Yields what is to be told of every event of faults.jsonl.
+    Yields what is to be told of every event of faults.jsonl and of the schedule.
 
     Raises:
         PreflightError: the port is taken.
     """
     gauges = FaultGauges()
     if port is None:
-        yield gauges.saw
+        yield gauges
         return
     try:
         server, thread = start_http_server(port, host, gauges.registry)
@@ -51,7 +73,7 @@ def exposed(port: int | None, host: str = "127.0.0.1") -> Iterator[Callable[[Eve
             "or leave it out"
         ) from error
     try:
-        yield gauges.saw
+        yield gauges
     finally:
         server.shutdown()
         server.server_close()
