@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from launchday import timeline
 from launchday.outcomes import Outcome
@@ -15,7 +12,7 @@ from launchday.runs.panels import Panel
 from launchday.runs.panels_client import client_panels, load_panels, tiles
 from launchday.runs.panels_generator import generator_panels
 from launchday.runs.panels_target import chaos_panels, of_target, target_panels
-from tests.records import COMPLETE_FAULT, EPOCH, shedding, write_record
+from tests.records import COMPLETE_FAULT, shedding, with_metrics, write_record
 
 
 def panels(record: Record) -> dict[str, Panel]:
@@ -35,20 +32,6 @@ def panels(record: Record) -> dict[str, Panel]:
 def values(panel: Panel, label: str) -> list[float | None]:
     (found,) = [each.values for each in panel.series if each.label == label]
     return list(found)
-
-
-def with_metrics(path: Path, scrape: Mapping[str, float], **record: Any) -> Record:
-    """A record of a target whose counters grow evenly: `scrape` is what they gain a second."""
-    write_record(path, **record)
-    with (path / "metrics.jsonl").open("w") as file:
-        for second in range(54):
-            grown = {
-                name: value if "state{" in name or "limit" in name or "overloaded" in name
-                else value * second
-                for name, value in scrape.items()
-            }  # fmt: skip
-            file.write(json.dumps({"unix": EPOCH + second, "values": grown}) + "\n")
-    return read_record(path)
 
 
 def test_every_panel_has_one_sentence_or_two_and_says_what_it_has_when_empty(
