@@ -333,12 +333,12 @@ LAUNCHDAY_PLANNED = Metric(
 LAUNCHDAY_CAPACITY_SLO = Metric(
     "launchday_capacity_slo_rate",
     Kind.GAUGE,
-    "Highest rate in requests/s at which the plan's target, as tested, met the objective.",
+    "Requests/s that one target was proved to carry within the objective, by the last plan.",
 )
 LAUNCHDAY_CAPACITY_FORECAST = Metric(
     "launchday_capacity_forecast_rate",
     Kind.GAUGE,
-    "Requests/s that the plan expects at the launch's peak.",
+    "Requests/s that the last plan expects at the peak.",
 )
 LAUNCHDAY_CAPACITY_ALPHA = Metric(
     "launchday_capacity_usl_alpha", Kind.GAUGE, "Contention of the fitted scalability law."
@@ -354,7 +354,7 @@ LAUNCHDAY_CAPACITY_GAMMA = Metric(
 LAUNCHDAY_CAPACITY_PEAK = Metric(
     "launchday_capacity_usl_peak_concurrency",
     Kind.GAUGE,
-    "Requests in flight at which the fitted law has its most throughput; +Inf without a peak.",
+    "Requests in flight at which the fitted law has its most throughput; none without a peak.",
 )
 LAUNCHDAY_CAPACITY_R_SQUARED = Metric(
     "launchday_capacity_usl_r_squared", Kind.GAUGE, "How well the fitted law fits: 1 is best."

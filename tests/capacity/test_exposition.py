@@ -21,13 +21,14 @@ def test_every_number_of_a_plan_becomes_the_gauge_of_the_catalogue() -> None:
     text = capacity_exposition(
         {
             "usl": {
-                "alpha": {"value": 0.02, "low": 0.01, "high": 0.03},
-                "beta": 0.0001,
+                "alpha": 0.02,
+                "beta": {"value": 0.0001, "lo": 0.00005, "hi": "inf"},
                 "gamma": 21.5,
-                "peak_concurrency": math.inf,
+                "peak_concurrency": "inf",
                 "r_squared": 0.998,
             },
-            "estimates": {"slo_rps": {"value": 156.0}, "forecast_rps": 800},
+            "per_replica": {"value": 156, "lo": 150, "hi": None, "n": 3, "method": "steps"},
+            "replicas": {"forecast_rps": {"value": 800.0}, "zones": 3},
         }
     )
     assert samples(text) == {
@@ -48,9 +49,10 @@ def test_every_number_of_a_plan_becomes_the_gauge_of_the_catalogue() -> None:
     "document",
     [
         {},
-        {"usl": None, "estimates": []},
-        {"usl": {"alpha": None, "beta": math.nan, "gamma": "many"}, "estimates": {"slo_rps": {}}},
-        {"estimates": {"slo_rps": True}},
+        {"usl": None, "per_replica": None, "replicas": []},
+        {"usl": {"alpha": None, "beta": math.nan, "gamma": "many"}, "per_replica": {}},
+        {"replicas": {"forecast_rps": {"value": None}}},
+        {"per_replica": True},
     ],
 )
 def test_what_a_plan_could_not_tell_is_left_out_and_is_not_0(document: dict[str, object]) -> None:

@@ -9,38 +9,39 @@ from typing import Any
 from launchday import metric_names as names
 from launchday.metric_names import Metric
 
-_USL = {
-    "alpha": names.LAUNCHDAY_CAPACITY_ALPHA,
-    "beta": names.LAUNCHDAY_CAPACITY_BETA,
-    "gamma": names.LAUNCHDAY_CAPACITY_GAMMA,
-    "peak_concurrency": names.LAUNCHDAY_CAPACITY_PEAK,
-    "r_squared": names.LAUNCHDAY_CAPACITY_R_SQUARED,
-}
-_ESTIMATES = {
-    "slo_rps": names.LAUNCHDAY_CAPACITY_SLO,
-    "forecast_rps": names.LAUNCHDAY_CAPACITY_FORECAST,
-}
+# Where in capacity.json each number is.
+_PLACES: tuple[tuple[Metric, tuple[str, ...]], ...] = (
+    (names.LAUNCHDAY_CAPACITY_SLO, ("per_replica",)),
+    (names.LAUNCHDAY_CAPACITY_FORECAST, ("replicas", "forecast_rps")),
+    (names.LAUNCHDAY_CAPACITY_ALPHA, ("usl", "alpha")),
+    (names.LAUNCHDAY_CAPACITY_BETA, ("usl", "beta")),
+    (names.LAUNCHDAY_CAPACITY_GAMMA, ("usl", "gamma")),
+    (names.LAUNCHDAY_CAPACITY_PEAK, ("usl", "peak_concurrency")),
+    (names.LAUNCHDAY_CAPACITY_R_SQUARED, ("usl", "r_squared")),
+)
 
 
 def capacity_exposition(document: Mapping[str, Any]) -> str:
     """Return the `launchday_capacity_*` metrics of a `capacity.json`.
 
-    `usl` has alpha, beta, gamma, peak_concurrency, r_squared; `estimates` has slo_rps and
-    forecast_rps. Each is a number or an estimate with a `value`; what is missing or no number is
-    left out: a plan that could not tell must not look like one that says 0.
+    Each is a number or an estimate with a `value`, infinite ones as "inf". What is missing, null
+    or no number is left out: a plan that could not tell must not look like one that says 0.
     """
-    text = ""
-    for section, metrics in (("estimates", _ESTIMATES), ("usl", _USL)):
-        found = document.get(section)
-        for key, metric in metrics.items():
-            value = _number(found.get(key)) if isinstance(found, Mapping) else None
-            text += "" if value is None else _gauge(metric, value)
-    return text
+    found = ((metric, _number(_at(document, place))) for metric, place in _PLACES)
+    return "".join(_gauge(metric, value) for metric, value in found if value is not None)
+
+
+def _at(document: Any, place: tuple[str, ...]) -> Any:
+    for key in (*place, "value"):
+        if not isinstance(document, Mapping):
+            return document if key == "value" else None
+        document = document.get(key)
+    return document
 
 
 def _number(found: Any) -> float | None:
-    if isinstance(found, Mapping):
-        found = found.get("value")
+    if found in ("inf", "-inf"):
+        return float(found)
     if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
         return None
     return float(found)
