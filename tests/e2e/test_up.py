@@ -102,11 +102,17 @@ def test_with_prometheus_the_series_of_every_part_are_there(tmp_path: Path) -> N
     assert list(tmp_path.glob("launchday-up-*")) == []
 
 
-def test_kill_9_leaves_no_process(tmp_path: Path) -> None:
+def test_kill_9_leaves_no_process_and_the_next_one_removes_its_files(tmp_path: Path) -> None:
     with up(tmp_path) as (process, where):
         process.kill()
         wait_for(lambda: processes_mentioning(str(tmp_path)) == [])
         assert not answers(where["status"])
+    process.wait()
+    left = list(tmp_path.glob("launchday-up-*"))
+    assert len(left) == 1
+    with up(tmp_path, without_programs(tmp_path)):
+        assert not left[0].exists()
+        assert len(list(tmp_path.glob("launchday-up-*"))) == 1, "its own"
 
 
 def test_what_is_shown_runs_a_scenario_with_its_fault_and_audit(tmp_path: Path) -> None:

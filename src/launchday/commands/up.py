@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +26,7 @@ from launchday.settings import Settings, load_settings, toxiproxy_url
 # Those of the containers, so that a command or a bookmark is right for both.
 _BACKEND_PORT, _PROMETHEUS_PORT, _CONDUCTOR_PORT = 8000, 9090, 9102
 _GENERATORS = 4
+_FOLDER = "launchday-up-"
 _PORT = click.IntRange(0, 65535)
 
 
@@ -95,13 +98,31 @@ def up(
     prometheus_port = _checked_ports(stack, prometheus_port)
     stop = Stop.installed()
     conductor = settings.run.metrics_port or _CONDUCTOR_PORT
+    _remove_leftovers()
+    prefix = f"{_FOLDER}{os.getpid()}-"
     with (
-        tempfile.TemporaryDirectory(prefix="launchday-up-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder,
         Processes(Path(folder) / LOGS) as processes,
         _started(stack, processes, prometheus_port, conductor, stop) as started,
     ):
         click.echo(json.dumps(_addresses(started)) if as_json else _words(started))
         _stay(processes, stop)
+
+
+def _remove_leftovers() -> None:
+    """Remove the files of those that were killed: one that ended in order removed its own."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdecimal() and not _lives(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 def _stack(
