@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,17 @@ from launchday.counts import HealthSample
 from launchday.load.curves import launch_day
 from launchday.load.samples import SampleBook
 from launchday.outcomes import Outcome
-from launchday.record import FAULTS_FILE, AppendLog, Rules, RunInfo, Schedule, write_run_info
+from launchday.record import (
+    FAULTS_FILE,
+    METRICS_FILE,
+    AppendLog,
+    Record,
+    Rules,
+    RunInfo,
+    Schedule,
+    read_record,
+    write_run_info,
+)
 
 EPOCH = 1_700_000_000.0
 CAPACITY_RPS = 100.0
@@ -111,6 +122,20 @@ def write_record(
         log.write(event)
     log.close()
     return path
+
+
+def with_metrics(path: Path, scrape: Mapping[str, float], seconds: int | None = None) -> Record:
+    """A record of a target whose counters grow evenly: `scrape` is what they gain a second."""
+    write_record(path, seconds=seconds)
+    with (path / METRICS_FILE).open("w") as file:
+        for second in range(54):
+            values = {name: v if _is_gauge(name) else v * second for name, v in scrape.items()}
+            file.write(json.dumps({"unix": EPOCH + second, "values": values}) + "\n")
+    return read_record(path)
+
+
+def _is_gauge(series: str) -> bool:
+    return series.partition("{")[0] in ("car_breaker_state", "shed_limit", "shed_overloaded")
 
 
 def _schedule() -> Schedule:

@@ -12,11 +12,12 @@ import pytest
 
 from launchday.record import read_record
 from launchday.runs.conclude import conclude
-from launchday.runs.report import render_comparison
+from launchday.runs.report import render_comparison, render_report
 from launchday.runs.verdict import judge
-from tests.records import COMPLETE_FAULT, collapsing, shedding, write_record
+from tests.records import COMPLETE_FAULT, collapsing, shedding, with_metrics, write_record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+WATCH = "<script>onerror = (m) => document.body.append('SCRIPT ERROR ' + m);</script>"
 
 
 def test_a_report_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
@@ -66,12 +67,38 @@ def test_a_browser_draws_every_chart_without_an_error(tmp_path: Path) -> None:
         )
         runs.append((record, judge(record)))
     page = tmp_path / "comparison.html"
-    watched = "<script>onerror = (m) => document.body.append('SCRIPT ERROR ' + m);</script>"
-    page.write_text(render_comparison("Both", runs).replace("<body>", f"<body>{watched}", 1))
+    page.write_text(watched(render_comparison("Both", runs)))
     dom = dump_dom(page, tmp_path)
-    assert "SCRIPT ERROR" not in dom.replace(watched, "")
-    assert dom.count("<canvas") == 12
+    assert "SCRIPT ERROR" not in dom.replace(WATCH, "")
+    # Load 3, clients 4, the fault's lane, generator 3: there are no metrics of the target.
+    assert dom.count("<canvas") == 2 * 11 - 1
+    assert dom.count("No answer was 503") == 1, "of the one that collapsed"
+    assert dom.count("every arrival was started in time") == 2
     assert dom.count("Charts need JavaScript") == 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_draws_what_the_target_says_of_itself_without_an_error(tmp_path: Path) -> None:
+    scrape = {
+        'car_breaker_state{dependency="gateway",state="open"}': 0.0,
+        'car_breaker_state{dependency="gateway",state="half_open"}': 1.0,
+        "shed_overloaded": 1.0,
+        'shed_service_seconds_sum{class="critical"}': 7.0,
+    }
+    record = with_metrics(tmp_path / "run", scrape, seconds=30)
+    page = tmp_path / "report.html"
+    page.write_text(watched(render_report(record, judge(record))))
+    dom = dump_dom(page, tmp_path)
+    assert "SCRIPT ERROR" not in dom.replace(WATCH, "")
+    assert dom.count("Charts need JavaScript") == 0
+    for key in ("breakers", "overload", "inflight"):
+        drawn = rf'data-panel="{key}"[^>]*><div[^>]*class="uplot'
+        assert re.search(drawn, dom), key
+
+
+def watched(html: str) -> str:
+    """With an element that says so when a script fails."""
+    return html.replace("<body>", f"<body>{WATCH}", 1)
 
 
 def dump_dom(page: Path, tmp_path: Path) -> str:

@@ -198,9 +198,10 @@ def test_a_record_without_the_generators_numbers_is_judged_as_before(tmp_path: P
     verdict = judge(old)
     assert verdict.exit_code == 0
     html = render_report(old, verdict)
-    assert 'data-chart="drops"' in html
-    assert 'data-chart="cpu"' not in html
-    assert 'data-chart="lateness"' not in html
+    assert 'data-panel="arrivals"' in html
+    assert 'data-panel="cpu"' not in html
+    assert 'data-panel="lateness"' not in html
+    assert "it is of an older launchday" in html
     unjudged = {check.name for check in verdict.checks if check.held is None}
     assert {"arrivals on time", "generator CPU", "generator sockets", "clock"} <= unjudged
     assert failing(judge(replace(old, schedules=[replace(old.schedules[0], arrivals_of_all=1)])))

@@ -20,6 +20,7 @@ from launchday.commands.init import init
 from launchday.commands.plan import plan
 from launchday.commands.proxies import proxies
 from launchday.commands.toxiproxy import toxiproxy
+from launchday.commands.up import up
 from launchday.errors import PreflightError, SettingsError
 from launchday.load.generator import check_parameters
 from launchday.record import (
@@ -59,6 +60,7 @@ launchday.add_command(init)
 launchday.add_command(plan)
 launchday.add_command(proxies)
 launchday.add_command(toxiproxy)
+launchday.add_command(up)
 
 
 @launchday.command("run")

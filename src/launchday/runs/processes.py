@@ -151,16 +151,21 @@ def free_port(wanted: int, purpose: str, setting: str) -> int:
     """
     if wanted == 0:
         return any_free_port()
+    check_port(wanted, purpose, f"set {setting} in launchday.toml (0 picks a free one)")
+    return wanted
+
+
+def check_port(port: int, purpose: str, remedy: str) -> None:
+    """Raise PreflightError unless one can listen on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise PreflightError(
-                f"port {wanted} for {purpose} is taken ({error.strerror}); stop what listens there "
-                f"or set {setting} in launchday.toml (0 picks a free one)"
+                f"port {port} for {purpose} is taken ({error.strerror}); stop what listens there "
+                f"or {remedy}"
             ) from error
-        return wanted
 
 
 def any_free_port() -> int:

@@ -13,12 +13,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from launchday import timeline
-from launchday.counts import Arrivals
-from launchday.outcomes import Outcome
 from launchday.record import Record, Schedule
 from launchday.runs import validity
 from launchday.runs.compare import Summary, distinct, side_by_side, summarise
 from launchday.runs.hypotheses import limits_in_words, number_in_words
+from launchday.runs.panels import Panel, milliseconds
+from launchday.runs.panels_client import client_panels, load_panels, tiles
+from launchday.runs.panels_generator import generator_panels
+from launchday.runs.panels_target import chaos_panels, of_target, target_panels
 from launchday.runs.verdict import Verdict
 from launchday.timeline import Window
 
@@ -67,6 +69,7 @@ def _script_json(value: object) -> Markup:
 
 def _view(number: int, record: Record, verdict: Verdict) -> dict[str, Any]:
     info, schedule = record.info, record.schedule
+    sections = _sections(record, schedule, verdict.capacity_rps) if schedule else {}
     return {
         "number": number,
         "info": info,
@@ -78,7 +81,10 @@ def _view(number: int, record: Record, verdict: Verdict) -> dict[str, Any]:
         "endpoints": _endpoints(record),
         "hypothesis": _hypothesis(verdict),
         "honest": _honest(record, verdict),
-        "data": _data(record, schedule, verdict) if schedule else None,
+        "sections": sections,
+        "tiles": tiles(record, schedule) if schedule else [],
+        "seen_metrics": any(line["values"] for line in record.metrics),
+        "data": _data(record, schedule, sections) if schedule else None,
     }
 
 
@@ -143,13 +149,9 @@ def _row(name: str, window: Window) -> dict[str, Any]:
         "goodput": window.rate(window.goodput),
         "shed": window.rate(window.shed),
         "failed": window.rate(window.errors),
-        "p50": _ms(window.admitted.quantile(0.5)),
-        "p99": _ms(window.admitted.quantile(0.99)),
+        "p50": milliseconds(window.admitted.quantile(0.5)),
+        "p99": milliseconds(window.admitted.quantile(0.99)),
     }
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def _phases(record: Record, schedule: Schedule) -> list[dict[str, Any]]:
@@ -168,41 +170,29 @@ def _endpoints(record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def _data(record: Record, schedule: Schedule, verdict: Verdict) -> dict[str, Any]:
+def _sections(
+    record: Record, schedule: Schedule, capacity_rps: float | None
+) -> dict[str, list[Panel]]:
+    """The panels, by where the page shows them."""
     seconds = timeline.by_second(record)[: math.ceil(schedule.duration_seconds)]
+    metrics = of_target(record, schedule)
     return {
-        "second": list(range(len(seconds))),
-        "offered": [w.offered for w in seconds],
-        "goodput": [w.goodput for w in seconds],
-        "shed": [w.shed for w in seconds],
-        "failed": [w.errors for w in seconds],
-        "p50": [_ms(w.admitted.quantile(0.5)) for w in seconds],
-        "p95": [_ms(w.admitted.quantile(0.95)) for w in seconds],
-        "p99": [_ms(w.admitted.quantile(0.99)) for w in seconds],
-        "outcomes": {o.value: [w.outcomes[o] for w in seconds] for o in Outcome},
-        **_generator(record, len(seconds)),
-        "capacity": verdict.capacity_rps,
-        "objective_ms": record.info.rules.objective_seconds * 1000,
+        "load": load_panels(record, seconds, capacity_rps),
+        "clients": client_panels(record, seconds),
+        "chaos": chaos_panels(record, metrics),
+        "target": target_panels(metrics),
+        "generator": generator_panels(record, schedule, len(seconds)),
+    }
+
+
+def _data(record: Record, schedule: Schedule, sections: dict[str, list[Panel]]) -> dict[str, Any]:
+    panels = [panel for section in sections.values() for panel in section if panel.drawn]
+    return {
+        "seconds": math.ceil(schedule.duration_seconds),
+        "panels": {panel.key: panel.to_json() for panel in panels},
         "phases": [[p.name, p.start_seconds, p.end_seconds] for p in schedule.phases],
         "faults": [
             [words, start, end if end is not None else schedule.duration_seconds]
             for words, start, end in timeline.fault_spans(record)
         ],
-    }
-
-
-def _generator(record: Record, seconds: int) -> dict[str, Any]:
-    """What the generator did in each second: lateness, CPU of the busiest process, drops."""
-    arrivals = [record.arrivals.get(second, Arrivals()) for second in range(seconds)]
-    cpu: dict[int, float] = {}
-    for sample in (sample for samples in record.health.values() for sample in samples):
-        cpu[sample.second] = max(sample.cpu_share, cpu.get(sample.second, 0.0))
-    return {
-        "lateness_p50": [_ms(a.lateness.quantile(0.5)) for a in arrivals],
-        "lateness_p99": [_ms(a.lateness.quantile(0.99)) for a in arrivals],
-        "lateness_limit_ms": record.info.rules.lateness_p99_seconds * 1000,
-        "cpu": [round(100 * cpu[s], 1) if s in cpu else None for s in range(seconds)],
-        "late": [a.late for a in arrivals],
-        "dropped": [a.dropped for a in arrivals],
-        "lost": [a.lost for a in arrivals],
     }

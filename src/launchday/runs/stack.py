@@ -7,10 +7,11 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -59,7 +60,8 @@ class RunningStack:
     `toxiproxy_words` says which server injects faults, `toxiproxy_owned` whether it was started
     here and ends with the run. `edges` are the clients' ways to the regions, through their links;
     `targets` the direct ones. Without regions both are empty; with them `target_url` is the first.
-    With the link `edge` it is the way through that.
+    With the link `edge` it is the way through that. `scraped`: for each of Prometheus's jobs, where
+    its `/metrics` are, as HOST:PORT.
     """
 
     target_url: str
@@ -70,6 +72,7 @@ class RunningStack:
     admin_token: str = field(repr=False)
     edges: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
+    scraped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def regions(self) -> str:
@@ -126,7 +129,8 @@ def running(stack: LocalStack, processes: Processes, stop: Stop) -> Iterator[Run
         metrics_url = f"http://127.0.0.1:{first.metrics_port}/metrics"
         wants_edge = EDGE_LINK in stack.links and not stack.regions
         entrance = _http(link(EDGE_LINK, first.port)) if wants_edge else first.url
-        yield RunningStack(entrance, metrics_url, url, words, owned, token, edges, direct)
+        scraped = starter.scraped | {"toxiproxy": [urlsplit(url).netloc]}
+        yield RunningStack(entrance, metrics_url, url, words, owned, token, edges, direct, scraped)
 
 
 @contextmanager
@@ -214,6 +218,7 @@ class _Starter:
     stop: Stop
     admin_token: str
     database_url: str | None = None
+    scraped: dict[str, list[str]] = field(default_factory=dict)
 
     def region(self, region: str) -> _Target:
         """Start a region; its backend reaches its gateway directly."""
@@ -224,7 +229,7 @@ class _Starter:
 
     def gateway(self, name: str, port: int) -> int:
         """Start a gateway, wait until it answers, and return its port."""
-        metrics_port = free_port(0, "the gateway's metrics", "")
+        metrics_port = self._metrics_port("gateway")
         env = _environment(
             self.root,
             GATEWAY_PORT=port,
@@ -239,7 +244,7 @@ class _Starter:
     def target(self, name: str, port: int, gateway_url: str, region: str = "us") -> _Target:
         """Start a backend; it answers before it is ready."""
         stack = self.stack
-        metrics_port = free_port(0, "the backend's metrics", "")
+        metrics_port = self._metrics_port("target")
         file = self._file(f"car-{region}.db" if stack.regions else "car.db")
         env = _environment(
             self.root,
@@ -265,6 +270,11 @@ class _Starter:
     def wait_for(self, child: Child, url: str) -> None:
         """Wait until a GET is answered below 500. Raises PreflightError."""
         self.processes.wait_until(child, lambda: answers(url), self.stop)
+
+    def _metrics_port(self, job: str) -> int:
+        port = free_port(0, f"the metrics of the {job}", "")
+        self.scraped.setdefault(job, []).append(f"127.0.0.1:{port}")
+        return port
 
     def _file(self, name: str) -> Path:
         return self.processes.logs.resolve() / name
