@@ -16,6 +16,7 @@ Logs are append-only and flushed line by line: a run that was killed can still b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -180,9 +181,8 @@ class AppendLog:
 
 
 def _cannot_write(path: Path, error: OSError) -> RecordError:
-    return RecordError(
-        f"cannot write {path}: {error.strerror}; free some space or choose another directory"
-    )
+    full = "free some space or " if error.errno == errno.ENOSPC else ""
+    return RecordError(f"cannot write {path}: {error.strerror}; {full}choose another directory")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launchday.capacity.answer import Plan
+from launchday.capacity.windows import BETWEEN_STEPS
 from launchday.capacity.wording import number, percent, plural, with_interval
 
 _ABOVE = 1.02
@@ -100,7 +101,8 @@ def _held_out(plan: Plan) -> list[str]:
 
 
 def _steps(plan: Plan) -> list[str]:
-    steps, left_out = plan.measured.steps, plan.measured.left_out
+    steps = plan.measured.steps
+    left_out = [part for part in plan.measured.left_out if part.reason != BETWEEN_STEPS]
     unsteady = [step for step in steps if not step.steady]
     words = []
     if unsteady:

@@ -14,6 +14,7 @@ LEAST_SECONDS = 5
 RAMP_WINDOW_SECONDS = 10
 SAME_WITHIN = 0.10
 """A ramp that changes by less than this inside a window is as good as a step."""
+BETWEEN_STEPS = "the way from one step to the next"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,6 @@ def _ramp_window(schedule: Schedule, start: int, end: int) -> Stretch:
         return Stretch(start, end, "pause", "no arrivals were planned")
     words = f"the planned rate changes from {rates[0]:.4g} to {rates[-1]:.4g} arrivals/s"
     if end - start < LEAST_SECONDS:
-        return Stretch(start, end, "ramp", f"{words}; only {end - start} s")
+        return Stretch(start, end, "ramp", BETWEEN_STEPS)
     changes = max(rates) - min(rates) > SAME_WITHIN * max(rates)
     return Stretch(start, end, "ramp", rising=words if changes else "")

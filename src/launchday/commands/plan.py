@@ -53,21 +53,45 @@ _CODES = {Status.VALIDATED: 0, Status.REFUTED: 1, Status.UNVALIDATED: 0}
 @click.option("--errors", metavar="SHARE", help="Most that may fail, like 0.1% (the default).")
 @click.option("--forecast", metavar="RPS[±RPS]", help="The peak that is expected.")
 @click.option("--from-users", metavar="LIST", help="Or: email=500000,open=22%±4%,journey=5.")
-@click.option("--zones", type=click.IntRange(1, 20), help="Survive the loss of one.")
-@click.option("--growth", metavar="GROWTH", help="Of the fleet, like 12%±3%/quarter over 8.")
-@click.option("--replicas-now", type=click.IntRange(1, 100_000), help="That run today.")
-@click.option("--price", metavar="PRICE", help="Of a replica, like €0.12/h.")
-@click.option("--utilisation", type=float, metavar="SHARE", help="Of the proved rate, 0.8.")
-@click.option("--attempts-per-request", type=float, metavar="A", help="That clients send, 1.")
+@click.option("--zones", type=click.IntRange(1, 20), help="Zones, of which one may be lost.")
+@click.option("--growth", metavar="GROWTH", help="Growth of the fleet, like 12%±3%/quarter over 8.")
+@click.option("--replicas-now", type=click.IntRange(1, 100_000), help="Replicas that run today.")
+@click.option("--price", metavar="PRICE", help="Price of a replica, like €0.12/h.")
+@click.option(
+    "--utilisation",
+    type=float,
+    metavar="SHARE",
+    help="Share of the proved rate to plan with (0.8).",
+)
+@click.option(
+    "--attempts-per-request",
+    type=float,
+    metavar="A",
+    help="Attempts that clients send for a request (1).",
+)
 @click.option("--retry-policy", metavar="POLICY", help=f"{', '.join(POLICIES)}; default: all.")
-@click.option("--retry-attempts", type=click.IntRange(1, 100), help="That a client makes, 5.")
+@click.option(
+    "--retry-attempts", type=click.IntRange(1, 100), help="Attempts a client makes at most (5)."
+)
 @click.option("--refusal-ratio", type=float, metavar="K", help="CPU of a refusal by an answer's.")
-@click.option("--held-out", type=float, multiple=True, metavar="RPS", help="A step to predict.")
-@click.option("--from", "from_kind", type=click.Choice(list(KINDS)), help="Files of this tool.")
+@click.option(
+    "--held-out",
+    type=float,
+    multiple=True,
+    metavar="RPS",
+    help="Leave this step out of the fit, and predict it.",
+)
+@click.option(
+    "--from", "from_kind", type=click.Choice(list(KINDS)), help="The inputs are files of this tool."
+)
 @click.option("--column", multiple=True, metavar="NAME=COLUMN", help="With --from csv.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="For the files.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), help="Where the files go."
+)
 @click.option("--png", is_flag=True, help="The plots as pictures, too (launchday[plots]).")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of draws.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of random draws."
+)
 @click.option("--validate", is_flag=True, help="Drive the recommended rate and compare.")
 @click.option(
     "--against",
@@ -79,7 +103,9 @@ _CODES = {Status.VALIDATED: 0, Status.REFUTED: 1, Status.UNVALIDATED: 0}
 @click.option("--target", metavar="URL", help="With --validate: it must be that of the records.")
 @click.option("--metrics", metavar="URL", help="With --validate: the target's metrics.")
 @click.option("--local", is_flag=True, help="With --validate: the local stack of the records.")
-@click.option("--validate-seconds", type=float, metavar="S", help="Of each of two steps, 60.")
+@click.option(
+    "--validate-seconds", type=float, metavar="S", help="Length of each of two steps (60)."
+)
 @click.option("--runs", type=click.Path(path_type=Path), help="With --validate: for the record.")
 @click.option("--json", "as_json", is_flag=True, help="capacity.json on standard output.")
 def plan(as_json: bool, **given: Any) -> int:
@@ -88,7 +114,8 @@ def plan(as_json: bool, **given: Any) -> int:
     From RECORDs of runs of loads (launchday run breakpoint), or with --from from other tools'
     files. Writes capacity.json and capacity.html beside the last record, or into --output.
 
-    Exit code: 0 a plan was made, 1 its validation refuted it, 2 it could not be made or validated.
+    Exit code: 0 a plan was made (read its flags), 1 its validation refuted it, 2 it could not be
+    made or validated.
     """
     asked = Asked(**given)
     console = Console(stderr=as_json)
@@ -164,6 +191,8 @@ def _checked(asked: Asked, answer: Plan, records: Sequence[Record], console: Con
 def _write(answer: Plan, directory: Path, png: bool) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SettingsError(f"--output is {str(directory)!r}: it is no directory") from error
     except OSError as error:
         raise SettingsError(f"--output is {str(directory)!r}: {error.strerror}") from error
     write_atomically(directory / JSON_FILE, to_json(answer))

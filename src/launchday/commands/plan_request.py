@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from launchday.capacity.answer import Request
 from launchday.capacity.cost import parse_price
@@ -17,6 +19,8 @@ from launchday.capacity.retry_verdict import ATTEMPTS, POLICIES
 from launchday.capacity.steps import Measured, Objective
 from launchday.errors import SettingsError
 
+Given = TypeVar("Given")
+Read = TypeVar("Read")
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _SLO = re.compile(rf"(?:(mean)|p{_NUMBER})\s*=\s*{_NUMBER}\s*(ms|s)", re.IGNORECASE)
 _SHARE = re.compile(rf"{_NUMBER}\s*(%?)")
@@ -110,27 +114,40 @@ def request_of(asked: Asked, objective: Objective, shedding: bool) -> Request:
         objective=objective,
         forecast=_forecast(asked),
         zones=asked.zones or 1,
-        growth=parse_growth(asked.growth) if asked.growth is not None else None,
+        growth=_read("--growth", parse_growth, asked.growth),
         replicas_now=now,
-        price=parse_price(asked.price) if asked.price is not None else None,
+        price=_read("--price", parse_price, asked.price),
         retry_policy=_policy(asked.retry_policy),
-        refusal_ratio=asked.refusal_ratio,
         retry_attempts=asked.retry_attempts or ATTEMPTS,
         shedding=shedding,
         seed=asked.seed,
     )
-    if asked.utilisation is not None:
-        request = replace(request, utilisation=asked.utilisation)
-    if asked.attempts_per_request is not None:
-        request = replace(request, amplification=asked.attempts_per_request)
+    for option, field, value in (
+        ("--utilisation", "utilisation", asked.utilisation),
+        ("--attempts-per-request", "amplification", asked.attempts_per_request),
+        ("--refusal-ratio", "refusal_ratio", asked.refusal_ratio),
+    ):
+        request = _read(option, partial(_with, request, field), value) or request
     return request
+
+
+def _with(request: Request, field: str, value: float) -> Request:
+    return replace(request, **{field: value})  # type: ignore[arg-type]
+
+
+def _read(option: str, read: Callable[[Given], Read], given: Given | None) -> Read | None:
+    """What `read` makes of an option; its complaint names the option as it was typed."""
+    try:
+        return None if given is None else read(given)
+    except SettingsError as error:
+        raise SettingsError(f"{option}: {error}") from error
 
 
 def _forecast(asked: Asked) -> Forecast | None:
     if asked.forecast is not None and asked.from_users is not None:
         raise SettingsError("--forecast and --from-users both say what is expected: give one")
     if asked.from_users is not None:
-        return parse_users(asked.from_users, asked.seed)
+        return _read("--from-users", partial(parse_users, seed=asked.seed), asked.from_users)
     return parse(asked.forecast, "--forecast") if asked.forecast is not None else None
 
 
@@ -199,7 +216,11 @@ def without_held_out(measured: Measured, rates: tuple[float, ...]) -> Measured:
         SettingsError: there is no step within 5 % of a rate.
     """
     steps = list(measured.steps)
-    for rate in rates:
+    for place, rate in enumerate(rates):
+        if not (math.isfinite(rate) and rate > 0):
+            raise SettingsError(f"--held-out is {rate:g}: it must be a rate above 0")
+        if rate in rates[:place]:
+            raise SettingsError(f"--held-out {rate:g} is given twice")
         near = [
             place
             for place, step in enumerate(steps)
