@@ -54,7 +54,7 @@ class OurPanel:
 
     def gen_json_from_data(self, data: Json, context: object) -> Json:
         """The panel's JSON; ValueError for a wrong key."""
-        data = checked(f"{self.kind}-panel", data, self.needed, self.optional | {"height"})
+        data = checked(f"{self.kind}-panel", data, self.needed, self.optional | {"height", "to"})
         queries = data.get("queries", {})
         panel: Json = {
             "type": "xychart" if self.kind == "xy-chart" else self.kind,
@@ -75,6 +75,8 @@ class OurPanel:
                 "defaults": {**_limits(data), **self.defaults(data)},
                 "overrides": self.overrides(data),
             }
+        if "to" in data:
+            panel["links"] = [_way_to(data["to"])]
         if transformations := self.transformations(data):
             panel["transformations"] = transformations
         return panel
@@ -90,6 +92,12 @@ class OurPanel:
 
     def transformations(self, data: Json) -> list[Json]:
         return []
+
+
+def _way_to(board: str) -> Json:
+    """A link of a panel to the board that says more, with time and choices kept."""
+    url = f"/d/{board}?${{__url_time_range}}&${{__all_variables}}"
+    return {"title": "Why: " + board.removeprefix("launchday-"), "url": url, "targetBlank": False}
 
 
 def _limits(data: Json) -> Json:

@@ -354,7 +354,7 @@ LAUNCHDAY_CAPACITY_GAMMA = Metric(
 LAUNCHDAY_CAPACITY_PEAK = Metric(
     "launchday_capacity_usl_peak_concurrency",
     Kind.GAUGE,
-    "Requests in flight at which the fitted law has its most throughput; +Inf without a peak.",
+    "Requests in flight at which the fitted law has its most throughput; none without a peak.",
 )
 LAUNCHDAY_CAPACITY_R_SQUARED = Metric(
     "launchday_capacity_usl_r_squared", Kind.GAUGE, "How well the fitted law fits: 1 is best."

@@ -157,6 +157,22 @@ def test_boards_lead_to_each_other_with_time_and_variables_kept(board: dict[str,
     assert link["keepTime"] is link["includeVars"] is True
 
 
+def test_panels_lead_only_to_boards_that_exist_with_time_and_choices_kept() -> None:
+    links = [
+        link
+        for name in BOARDS
+        for panel in panels_of(load(name))
+        for link in panel.get("links", [])
+    ]
+    assert len(links) >= 5
+    for link in links:
+        board = re.fullmatch(
+            r"/d/([a-z-]+)\?\$\{__url_time_range\}&\$\{__all_variables\}", link["url"]
+        )
+        assert board, link
+        assert load(board[1])["uid"] == board[1]
+
+
 def test_colours_show_on_both_themes() -> None:
     assert all(contrast(found, DARK_PANEL) >= 3 for found in NAMED.values())
     # Thick lines that differ in their dashes too; what must not be is yellow, which is gone at 1.3.

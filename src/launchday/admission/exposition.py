@@ -37,8 +37,8 @@ def application(collect: Callable[[], Iterable[Any]]) -> Callable[..., list[byte
     """Return the WSGI application that answers every GET with `text_of` what it collects."""
 
     def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
+        if environ["REQUEST_METHOD"] != "GET":
+            start_response("405 Method Not Allowed", [("Allow", "GET")])
             return [b""]
         start_response("200 OK", [("Content-Type", CONTENT_TYPE)])
         return [text_of(collect())]
