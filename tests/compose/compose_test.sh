@@ -113,6 +113,8 @@ more_replicas_do_more() {
   sleep 4
   three=$(number "$good")
   end_swarm
+  compose run --rm -T launchday curves >/dev/null || fail "no command of launchday runs"
+  [ "$(compose ps --quiet target | wc -l)" = 3 ] || fail "a run changed the number of replicas"
   say "goodput with one replica $one/s, with three $three/s"
 }
 

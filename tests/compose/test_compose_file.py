@@ -253,3 +253,14 @@ def test_grafana_knows_the_scrape_interval() -> None:
     interval = read("dashboards/prometheus.yml")["global"]["scrape_interval"]
     assert source["jsonData"]["timeInterval"] == interval
     assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize("name", sorted(CONDUCTORS))
+def test_conducting_a_run_does_not_change_how_many_replicas_there_are(name: str) -> None:
+    started, waiting = set[str](), [name]
+    while waiting:
+        needed = SERVICES[waiting.pop()].get("depends_on", {}).keys()
+        waiting += needed - started
+        started |= needed
+    assert started == {"passwords", "toxiproxy", "prometheus"}
+    assert not any("deploy" in SERVICES[each] for each in started), "`run` sets their number back"
