@@ -62,16 +62,16 @@ function Framed({ panel, frames, input, timeRange }: { panel: Panel; frames: Dat
       <PanelChrome title={panel.title} description={panel.description} width={width} height={height}>
         {(innerWidth, innerHeight) => (
           <Guard>
-          <Content
-            panel={panel}
-            frames={frames}
-            answers={input.answers[panel.id] ?? []}
-            marks={input.marks}
-            timeRange={timeRange}
-            theme={theme}
-            width={innerWidth}
-            height={innerHeight}
-          />
+            <Content
+              panel={panel}
+              frames={frames}
+              answers={input.answers[panel.id] ?? []}
+              marks={input.marks}
+              timeRange={timeRange}
+              theme={theme}
+              width={innerWidth}
+              height={innerHeight}
+            />
           </Guard>
         )}
       </PanelChrome>
