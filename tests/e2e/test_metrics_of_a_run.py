@@ -46,6 +46,7 @@ def follow(run: subprocess.Popen[str], port: int) -> tuple[list[str], dict[int, 
     return phases, started, planned
 
 
+@pytest.mark.slow
 def test_phases_and_every_process_of_the_generator_are_there_while_a_run_lasts(
     tmp_path: Path,
 ) -> None:

@@ -115,6 +115,7 @@ def test_kill_9_leaves_no_process_and_the_next_one_removes_its_files(tmp_path: P
         assert len(list(tmp_path.glob("launchday-up-*"))) == 1, "its own"
 
 
+@pytest.mark.slow
 def test_what_is_shown_runs_a_scenario_with_its_fault_and_audit(tmp_path: Path) -> None:
     short = ["-p", "baseline_rps=5", "-p", "quiet_seconds=3", "-p", "peak_seconds=13"]
     with up(tmp_path, without_programs(tmp_path)) as (_, where):

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from launchday.capacity.answer import Request
 from launchday.capacity.cost import parse_price
 from launchday.capacity.forecast import Forecast, parse, parse_users
 from launchday.capacity.growth import parse_growth
+from launchday.capacity.replicas import check_settings
 from launchday.capacity.retry_verdict import ATTEMPTS, POLICIES
 from launchday.capacity.steps import Measured, Objective
 from launchday.errors import SettingsError
@@ -122,17 +123,23 @@ def request_of(asked: Asked, objective: Objective, shedding: bool) -> Request:
         shedding=shedding,
         seed=asked.seed,
     )
-    for option, field, value in (
-        ("--utilisation", "utilisation", asked.utilisation),
-        ("--attempts-per-request", "amplification", asked.attempts_per_request),
-        ("--refusal-ratio", "refusal_ratio", asked.refusal_ratio),
-    ):
-        request = _read(option, partial(_with, request, field), value) or request
-    return request
+    checked = {
+        "utilisation": _read("--utilisation", _utilisation, asked.utilisation),
+        "amplification": _read("--attempts-per-request", _attempts, asked.attempts_per_request),
+        "refusal_ratio": asked.refusal_ratio,
+    }
+    given: dict[str, Any] = {name: value for name, value in checked.items() if value is not None}
+    return replace(request, **given)
 
 
-def _with(request: Request, field: str, value: float) -> Request:
-    return replace(request, **{field: value})  # type: ignore[arg-type]
+def _utilisation(share: float) -> float:
+    check_settings(zones=1, lost_zones=1, utilisation=share, attempts=1.0)
+    return share
+
+
+def _attempts(attempts: float) -> float:
+    check_settings(zones=1, lost_zones=1, utilisation=1.0, attempts=attempts)
+    return attempts
 
 
 def _read(option: str, read: Callable[[Given], Read], given: Given | None) -> Read | None:
