@@ -159,4 +159,4 @@ def _check(policy: str, attempts: int, utilisation: float, ratio: float | None) 
     if not (math.isfinite(utilisation) and utilisation > 0):
         raise SettingsError(f"utilisation is {utilisation!r}: it must be a number above 0")
     if ratio is not None and not (math.isfinite(ratio) and ratio >= 0):
-        raise SettingsError(f"refusal_ratio (cost of a refusal) is {ratio!r}: it must be a number from 0")
+        raise SettingsError(f"cost of a refusal is {ratio!r}: it must be a number from 0")

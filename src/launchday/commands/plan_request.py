@@ -126,7 +126,7 @@ def request_of(asked: Asked, objective: Objective, shedding: bool) -> Request:
     checked = {
         "utilisation": _read("--utilisation", _utilisation, asked.utilisation),
         "amplification": _read("--attempts-per-request", _attempts, asked.attempts_per_request),
-        "refusal_ratio": asked.refusal_ratio,
+        "refusal_ratio": _read("--refusal-ratio", _ratio, asked.refusal_ratio),
     }
     given: dict[str, Any] = {name: value for name, value in checked.items() if value is not None}
     return replace(request, **given)
@@ -140,6 +140,12 @@ def _utilisation(share: float) -> float:
 def _attempts(attempts: float) -> float:
     check_settings(zones=1, lost_zones=1, utilisation=1.0, attempts=attempts)
     return attempts
+
+
+def _ratio(ratio: float) -> float:
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise SettingsError(f"a refusal costs {ratio:g} of an answer: it must be a number from 0")
+    return ratio
 
 
 def _read(option: str, read: Callable[[Given], Read], given: Given | None) -> Read | None:
