@@ -123,7 +123,8 @@ def test_what_is_shown_runs_a_scenario_with_its_fault_and_audit(tmp_path: Path) 
         env = {**where["environment"], "LAUNCHDAY_RUN__METRICS_PORT": str(free_port())}
         arguments = [*command.split(), *short, "--runs", str(tmp_path / "runs")]
         done = launchday(*arguments, **env)
-    assert done.returncode in (0, 1, 2), done.stdout + done.stderr
+    # 3: so short a run may have too few requests before its surge to call it steady.
+    assert done.returncode in (0, 1, 2, 3), done.stdout + done.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert '"event":"undone"' in (run / "faults.jsonl").read_text()
     assert (run / "stored.jsonl").stat().st_size > 0
