@@ -1,11 +1,14 @@
+import re
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.compose import planned_record
-from tests.compose.board_queries import Query, all_queries, has_a_number
+from tests.compose.board_queries import Query, all_queries, fault_of, has_a_number
 from tests.dashboards.conftest import BOARDS, load, panels_of
+from tests.dashboards.prometheus_server import serving
 
 
 def test_every_query_of_every_panel_is_asked_and_each_once() -> None:
@@ -54,6 +57,17 @@ def test_what_grafana_would_ask_is_asked() -> None:
 )
 def test_an_answer_without_a_finite_number_is_empty(data: Any, expected: bool) -> None:
     assert has_a_number(data) is expected
+
+
+def test_what_prometheus_refuses_and_what_it_does_not_know_are_told_apart(tmp_path: Path) -> None:
+    with serving(tmp_path, "{}\n") as url:
+        told = {
+            text: fault_of(Query("a", text), url, 100, 160)
+            for text in ("vector(1)", "sum(nobody)", "sum(")
+        }
+    assert told["vector(1)"] == ""
+    assert told["sum(nobody)"] == "empty"
+    assert re.match(r"in error: .*parse error", told["sum("])
 
 
 def test_the_plan_is_made_of_rates_that_its_law_can_do() -> None:

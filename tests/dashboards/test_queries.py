@@ -111,8 +111,8 @@ def test_every_part_that_has_metrics_is_scraped_and_the_rules_are_in_the_contain
     config = yaml.safe_load((ROOT / "dashboards/prometheus.yml").read_text(encoding="utf-8"))
     jobs = {job["job_name"] for job in config["scrape_configs"]}
     assert jobs == {
-        "target", "gateway", "toxiproxy", "launchday", "generator", "locust", "capacity",
-        "prometheus",
+        "target", "balancer", "gateway", "toxiproxy", "launchday", "generator", "locust",
+        "capacity", "prometheus",
     }  # fmt: skip
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     mounts = compose["services"]["prometheus"]["volumes"]
