@@ -1,8 +1,9 @@
 #!/bin/bash
 # The stack of docker-compose.yml on a real engine: starts it under a name of its own, waits until
-# every service is healthy, conducts a short surge with a fault, asks Prometheus whether the series
-# moved and the fault was seen, and Toxiproxy whether it is gone; kills a worker and the database
-# while another surge runs; adds replicas under load; and removes everything again.
+# every service is healthy, makes a plan, conducts a short surge with a fault, asks Prometheus whether
+# the series moved, the fault was seen and every query of every board has an answer, and Toxiproxy
+# whether the fault is gone; makes an alert fire and go; kills a worker and the database while another
+# surge runs; adds replicas under load; and removes everything again.
 #
 # Exit: 0 passed, 1 failed, 77 not possible here (the reason is printed).
 # LAUNCHDAY_COMPOSE_SANDBOX names a script that provides an engine and images where no image
@@ -39,6 +40,46 @@ conduct() {
     fail "the run left no complete record"
   compose run --rm -T launchday audit "$run" || fail "something was lost or doubled, or nobody can tell"
   say "the surge was conducted, exit code $status"
+}
+
+# The capacity board has nothing to show before a plan, so there is one, of a record that was made up.
+plan_a_launch() {
+  local folder
+  folder=$(mktemp -d)
+  "${python[@]}" tests.compose.planned_record "$folder/planned"
+  tar -C "$folder" -c planned | compose run --rm --no-deps -T --entrypoint sh launchday -c '
+    tar -x -C runs && launchday plan runs/planned --forecast 50' >/dev/null || fail "no plan could be made"
+  rm -r "$folder"
+  say "a plan was made"
+}
+
+# boards_show START END: what every board asks has an answer between these two moments.
+boards_show() {
+  local address
+  address=$(compose port prometheus 9090)
+  "${python[@]}" tests.compose.board_queries "http://$address" "$1" "$2" || fail "a board would show a gap"
+  say "every query of every board has an answer"
+}
+
+# alert NAME: the state that Prometheus has it in, nothing when it has none.
+alert() {
+  compose exec -T reports python -c '
+import json, sys, urllib.request
+answer = json.load(urllib.request.urlopen("http://prometheus:9090/api/v1/alerts"))
+named = (each for each in answer["data"]["alerts"] if each["labels"]["alertname"] == sys.argv[1])
+print(*sorted({each["state"] for each in named}))' "$1"
+}
+
+# A paused target keeps its address, and answers no scrape.
+an_alert_fires_and_resolves() {
+  local began=$SECONDS
+  target_down_is() { [ "$(alert TargetDown)" = "$1" ]; }
+  target_down_is '' || fail "TargetDown is there while the target answers"
+  compose pause target
+  until_true 40 "TargetDown fires" target_down_is firing
+  compose unpause target
+  until_true 30 "TargetDown goes" target_down_is ''
+  say "the alert TargetDown fired and went within $((SECONDS - began)) s"
 }
 
 memory_is_small() {
@@ -146,14 +187,24 @@ roots_are_read_only
 database_is_behind_its_link
 front_door_is_open
 
+python=(.venv/bin/python -m)
+boards=yes
+"${python[@]}" launchday --version >/dev/null 2>&1 || {
+  boards=
+  say "SKIPPED: the boards' queries, there is no .venv with launchday (make setup)"
+}
+[ ! "$boards" ] || plan_a_launch
+run_began=$(date +%s)
 conduct --experiment slow_gateway -p peak_seconds=24
 compose exec -T reports sh -c 'grep -q "\"undone\"" runs/*-launch_day/faults.jsonl' || fail "no fault was undone"
 fault_was_seen
+an_alert_fires_and_resolves
 # On a busy machine one scrape in a while takes longer than its second.
 all_are_scraped() {
   [ "$(number 'count(up{job=~"target|balancer|gateway|toxiproxy|prometheus|locust"} == 1)')" = 7 ]
 }
 until_true 30 "Prometheus reaches the services and both workers" all_are_scraped
+[ ! "$boards" ] || boards_show "$run_began" "$(date +%s)"
 moved 'shed_requests_total{outcome="admitted"}'
 moved shed_rejections_total
 moved 'car_requests_total{route=~"/v1/.*"}'

@@ -36,6 +36,20 @@ def selectors(expression: str) -> Iterator[Selector]:
         yield Selector(name, frozenset(_MATCHER.findall(re.sub(r'"[^"]*"', "", matchers))))
 
 
+def filled_in(expression: str, window: str = "50s") -> str:
+    """What Grafana sends: every variable is All, a rate is over 5 s, the range is `window`."""
+    expression = expression.replace("$__rate_interval", "5s").replace("$__range", window)
+    return re.sub(r"\$(?!__)\w+", ".*", expression)
+
+
+def label_values(definition: str) -> tuple[str, str]:
+    """Series and label of a variable: `label_values(car_info, region)`."""
+    asked = re.fullmatch(r"label_values\((.+), (\w+)\)", definition)
+    if not asked:
+        raise ValueError(f"no label_values(SERIES, LABEL): {definition}")
+    return asked[1], asked[2]
+
+
 def grouped_by(expression: str) -> set[str]:
     """Labels that `expression` groups by."""
     groups = _GROUPING.findall(expression)

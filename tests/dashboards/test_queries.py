@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import subprocess
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ import yaml
 from tests.dashboards.conftest import ROOT
 from tests.dashboards.launch_day import FAULT_SECONDS, PHASES, SECONDS, open_metrics
 from tests.dashboards.prometheus_server import programs, results, serving
+from tests.dashboards.promql import filled_in, label_values
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,6 @@ def prometheus(
     subprocess.run(create, cwd=folder, check=True, capture_output=True)
     with serving(folder, "{}\n") as url:
         yield url, start + SECONDS - 1
-
-
-def filled_in(expression: str) -> str:
-    """What Grafana sends: every variable is All, a rate is over 5 s, the window is 50 s."""
-    expression = expression.replace("$__rate_interval", "5s").replace("$__range", "50s")
-    return re.sub(r"\$(?!__)\w+", ".*", expression)
 
 
 def over_time(url: str, query: str, end: int) -> list[dict[str, Any]]:
@@ -67,9 +61,8 @@ def test_every_variable_has_something_to_choose(
 ) -> None:
     url, end = prometheus
     for variable in board["templating"]["list"][1:]:
-        asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
-        assert asked
-        found = results(url, f"group by ({asked[2]}) ({filled_in(asked[1])})", time=str(end))
+        series, label = label_values(variable["definition"])
+        found = results(url, f"group by ({label}) ({filled_in(series)})", time=str(end))
         assert all(each["metric"] for each in found), variable["name"]
         assert found, variable["name"]
 
