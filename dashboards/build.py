@@ -66,7 +66,7 @@ FAULTS = annotation(
 PHASES = annotation(
     "Phases",
     BLUE,
-    "(launchday_phase == 1) unless (launchday_phase offset 2s == 1)",
+    "(launchday_phase == 1) unless (launchday_phase offset 1s == 1)",
     ("{{phase}}", "{{run}}", "phase"),
 )
 # Every board with the tag, with time and variables kept.

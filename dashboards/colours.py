@@ -5,65 +5,114 @@ from __future__ import annotations
 from typing import Any
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart by colour-blind readers, and visible on
-# Grafana's dark and light theme. Their yellow and black are not: each vanishes on one of the two.
+# Grafana's dark and light theme. Their yellow and black are not: each vanishes on one of the two;
+# their blue is faint on the dark one, so that ours is lighter.
 GREEN, ORANGE, VERMILLION = "#009E73", "#E69F00", "#D55E00"
-SKY, BLUE, PURPLE = "#56B4E9", "#0072B2", "#CC79A7"
+SKY, BLUE, PURPLE, GREY = "#56B4E9", "#3D8FE0", "#CC79A7", "#8E99A8"
 GOODPUT, SHED, ERROR, FAULT = GREEN, ORANGE, VERMILLION, PURPLE
 NAMED = {
-    "green": GREEN, "orange": ORANGE, "red": VERMILLION, "blue": BLUE, "sky": SKY,
+    "green": GREEN, "orange": ORANGE, "red": VERMILLION, "blue": BLUE, "sky": SKY, "grey": GREY,
     "purple": PURPLE, "goodput": GOODPUT, "shed": SHED, "error": ERROR, "fault": FAULT,
 }  # fmt: skip
 SOLID: dict[str, Any] = {"fill": "solid"}
 DASHED: dict[str, Any] = {"fill": "dash", "dash": [10, 10]}
 DOTTED: dict[str, Any] = {"fill": "dot", "dash": [0, 6]}
+DASH_DOT: dict[str, Any] = {"fill": "dash", "dash": [10, 6, 2, 6]}
+LINES = {"solid": SOLID, "dashed": DASHED, "dotted": DOTTED, "dash-dot": DASH_DOT}
+# What has no look of its own: Grafana's palette would begin with green, which means goodput.
+OTHERS = {"mode": "shades", "fixedColor": BLUE}
 
+# Green is work that was of use, orange what was refused on purpose, vermillion what failed. Blues
+# and grey mean nothing; purple is for faults, which shade every graph, and for no line.
 LEGENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "goodput": (GOODPUT, SOLID),
     "ok": (GOODPUT, SOLID),
     "done": (GOODPUT, SOLID),
     "created": (GOODPUT, SOLID),
     "success": (GOODPUT, SOLID),
-    "p50": (GOODPUT, SOLID),
+    "executed": (GOODPUT, SOLID),
+    "accepted": (GOODPUT, SOLID),
+    "delivered": (GOODPUT, SOLID),
     "2xx": (GOODPUT, SOLID),
+    "p50": (GREY, SOLID),
+    "p90": (SKY, DASHED),
+    "p95": (SKY, DASHED),
+    "p99": (BLUE, SOLID),
+    "p99.9": (BLUE, DOTTED),
+    "corrected": (BLUE, SOLID),
+    "naive": (GREY, DASHED),
     "offered": (SKY, SOLID),
     "in flight": (SKY, SOLID),
+    "in routes": (BLUE, DASHED),
     "busy": (SKY, DASHED),
+    "parked": (GREY, SOLID),
     "started": (SKY, SOLID),
-    "critical": (SKY, SOLID),
-    "p90": (SKY, DASHED),
+    "mean": (SKY, SOLID),
+    "served p50": (SKY, SOLID),
+    "stale reads": (SKY, SOLID),
+    "replayed": (SKY, DASHED),
+    "5 minutes": (SKY, SOLID),
+    "1 hour": (BLUE, DASHED),
+    "stream": (SKY, SOLID),
+    "websocket": (BLUE, DASHED),
+    "vehicle": (GREY, DOTTED),
+    "database": (SKY, SOLID),
+    "gateway": (BLUE, DASHED),
     "admitted": (BLUE, DASHED),
-    "p95": (BLUE, DASHED),
     "queued": (BLUE, DASHED),
     "waiting": (BLUE, DASHED),
     "4xx": (BLUE, DASHED),
     "client_error": (BLUE, DASHED),
     "pending": (BLUE, DASHED),
     "slow": (BLUE, DOTTED),
-    "critical_plus": (BLUE, SOLID),
+    "late": (BLUE, DOTTED),
+    "maintenance": (SKY, DOTTED),
+    "duplicate": (GREY, SOLID),
+    "offline": (GREY, DOTTED),
+    "breaker opened": (GREY, SOLID),
+    "critical_plus": (BLUE, DASHED),
+    "critical": (SKY, SOLID),
+    "sheddable_plus": (GREY, DASHED),
+    "sheddable": (SHED, DOTTED),
     "shed": (SHED, DASHED),
     "overload": (SHED, DASHED),
-    "throttled": (SHED, DOTTED),
     "rejected": (SHED, DASHED),
-    "sheddable": (SHED, DOTTED),
-    "p99": (SHED, DOTTED),
-    "maintenance": (SKY, DOTTED),
-    "sheddable_plus": (PURPLE, DASHED),
-    "refused": (PURPLE, DASHED),
-    "dropped": (PURPLE, DASHED),
+    "refused": (SHED, DASHED),
+    "throttled": (SHED, DOTTED),
+    "discarded": (SHED, SOLID),
+    "decision p99": (SHED, SOLID),
+    "priority": (SHED, SOLID),  # this and what follows: rules that refuse
+    "queue_full": (BLUE, SOLID),
+    "queue_timeout": (SKY, DASHED),
+    "fairness": (GREY, DASHED),
+    "deadline": (SKY, DOTTED),
+    "loop_lag": ("text", SOLID),
+    "cpu": (SKY, SOLID),
+    "memory": ("text", DASH_DOT),
+    "thread_pool": (GREY, DOTTED),
+    "downstream": (BLUE, DOTTED),
     "error": (ERROR, SOLID),
     "5xx": (ERROR, SOLID),
     "server_error": (ERROR, SOLID),
-    "dependency": (ERROR, DASHED),
-    "timeout": (ERROR, DOTTED),
-    "connection": (PURPLE, DOTTED),
+    "failed": (ERROR, SOLID),
     "lost": (ERROR, SOLID),
-    "late": (ERROR, DOTTED),
-    "p99.9": (ERROR, SOLID),
+    "dependency": (ERROR, DASHED),
+    "dropped": (ERROR, DASHED),
+    "leaked": (ERROR, DASHED),
+    "timeout": (ERROR, DOTTED),
+    "connection": (ERROR, DASH_DOT),
     "capacity": ("text", DOTTED),
     "limit": ("text", DOTTED),
     "planned": ("text", DOTTED),
+    "baseline": ("text", DOTTED),
+    "ceiling": (GREY, DASHED),
     "law": ("text", DASHED),
 }
+# Targets and processes, by the last digit of the host's name, or of the port where that has none.
+INSTANCES = [
+    (GREY, DOTTED), (SKY, SOLID), (BLUE, DASHED), (GREY, SOLID), (SKY, DOTTED),
+    (BLUE, SOLID), (GREY, DASHED), (SKY, DASHED), (BLUE, DOTTED), ("text", SOLID),
+]  # fmt: skip
 
 
 def colour(name: str) -> str:
@@ -73,17 +122,31 @@ def colour(name: str) -> str:
 
 def overrides(legends: list[str]) -> list[dict[str, Any]]:
     """Return colour and line of every legend that has a meaning of its own."""
+    looks = [_override(legend, *LEGENDS[legend]) for legend in legends if legend in LEGENDS]
+    if "by instance" in legends:
+        looks += [
+            _override(rf"/({digit}:\d+|[^\d:]:\d*{digit})$/", *look)
+            for digit, look in enumerate(INSTANCES)
+        ]
+    return looks
+
+
+def own_overrides(looks: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the override of each legend, or `/pattern/` of some, from `{created: sky dashed}`."""
     return [
-        {
-            "matcher": {"id": "byName", "options": legend},
-            "properties": [
-                {"id": "color", "value": {"mode": "fixed", "fixedColor": LEGENDS[legend][0]}},
-                {"id": "custom.lineStyle", "value": LEGENDS[legend][1]},
-            ],
-        }
-        for legend in legends
-        if legend in LEGENDS
+        _override(legend, colour(name), LINES[line or "solid"])
+        for legend, (name, _, line) in ((key, look.partition(" ")) for key, look in looks.items())
     ]
+
+
+def _override(legend: str, found: str, line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "matcher": {"id": "byRegexp" if legend[0] == "/" else "byName", "options": legend},
+        "properties": [
+            {"id": "color", "value": {"mode": "fixed", "fixedColor": found}},
+            {"id": "custom.lineStyle", "value": line},
+        ],
+    }
 
 
 def thresholds(steps: list[list[Any]]) -> dict[str, Any]:

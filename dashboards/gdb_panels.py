@@ -6,7 +6,14 @@ import warnings
 from string import ascii_uppercase
 from typing import ClassVar
 
-from dashboards.colours import BLUE, overrides, thresholds, value_mappings
+from dashboards.colours import (
+    BLUE,
+    OTHERS,
+    overrides,
+    own_overrides,
+    thresholds,
+    value_mappings,
+)
 from dashboards.gdb_components import DATASOURCE, Json, checked
 
 with warnings.catch_warnings():  # see gdb_components.py
@@ -109,13 +116,13 @@ def _limits(data: Json) -> Json:
 class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder has no types
     """Lines over time. `stacked` fills and stacks; `thresholds` draws dashed lines.
 
-    `legends`: values of labels that have a colour of their own. `right`: legends on a right axis,
-    with their unit.
+    `legends`: values of labels that have a look of their own in every panel. `looks`: what a legend
+    (or those like `/^up/`) looks like in this one. `right`: legends on a right axis, with a unit.
     """
 
     kind = "timeseries"
     optional: ClassVar[set[str]] = {
-        "stacked", "thresholds", "min", "max", "decimals", "legends", "right",
+        "stacked", "thresholds", "min", "max", "decimals", "legends", "looks", "right",
     }  # fmt: skip
 
     def options(self, data: Json) -> Json:
@@ -125,17 +132,19 @@ class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the bui
         stacked = data.get("stacked", False)
         return {
             "min": data.get("min", 0),
-            "color": {"mode": "palette-classic"},
+            "color": OTHERS,
             "thresholds": thresholds(data.get("thresholds", [[None, "green"]])),
             "custom": {
                 "drawStyle": "line",
                 "lineInterpolation": "linear",
                 "lineWidth": 2,
-                "fillOpacity": 50 if stacked else 8,
+                "fillOpacity": 50 if stacked else 0,
                 "showPoints": "never",
                 "spanNulls": False,
                 "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
                 "thresholdsStyle": {"mode": "dashed" if "thresholds" in data else "off"},
+                # Where all is 0, the axis would go to 100.
+                **({"axisSoftMax": 1} if data["unit"] in ("none", "ops", "reqps") else {}),
             },
         }
 
@@ -150,11 +159,12 @@ class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the bui
             }
             for legend, unit in data.get("right", {}).items()
         ]
-        return overrides([*data["queries"], *data.get("legends", [])]) + right
+        known = overrides([*data["queries"], *data.get("legends", [])])
+        return known + own_overrides(data.get("looks", {})) + right
 
 
 class StatPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder has no types
-    """One number with its recent course."""
+    """One number. Its course, which Grafana draws behind it, would make it hard to read."""
 
     kind = "stat"
     height = 4
@@ -163,7 +173,7 @@ class StatPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder h
     def options(self, data: Json) -> Json:
         return {
             "colorMode": "value",
-            "graphMode": "area",
+            "graphMode": "none",
             "justifyMode": "auto",
             "orientation": "auto",
             "reduceOptions": LAST,
@@ -280,13 +290,16 @@ class StateTimelinePanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the 
 
 
 class TablePanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder has no types
-    """A row for each label set; the name of each query is the heading of its column."""
+    """A row for each label set; the name of each query is the heading of its column.
+
+    `hide`: labels and queries that are not shown. `rounded`: decimals of single columns.
+    """
 
     kind = "table"
     height = 6
     form = "table"
     instant = True
-    optional: ClassVar[set[str]] = {"decimals", "hide"}
+    optional: ClassVar[set[str]] = {"decimals", "hide", "rounded"}
 
     def options(self, data: Json) -> Json:
         footer = {"countRows": False, "reducer": ["sum"], "show": False}
@@ -296,11 +309,21 @@ class TablePanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder 
         cell = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
         return {"color": {"mode": "thresholds"}, "custom": cell}
 
+    def overrides(self, data: Json) -> list[Json]:
+        return [
+            {
+                "matcher": {"id": "byName", "options": name},
+                "properties": [{"id": "decimals", "value": decimals}],
+            }
+            for name, decimals in data.get("rounded", {}).items()
+        ]
+
     def transformations(self, data: Json) -> list[Json]:
         names = list(data["queries"])
         values = ["Value"] if len(names) == 1 else [f"Value #{x}" for x in ascii_uppercase]
-        hidden = dict.fromkeys(("Time", *data.get("hide", [])), True)
         renamed = dict(zip(values, names, strict=False))
+        before = {name: value for value, name in renamed.items()}  # Grafana hides, then renames
+        hidden = {before.get(name, name): True for name in ("Time", *data.get("hide", []))}
         organize = {"excludeByName": hidden, "renameByName": renamed}
         return [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
 

@@ -67,8 +67,8 @@ def backend() -> dict[str, list[Series]]:
             ({"dependency": "database"}, ZERO),
         ),
         "car_unavailable_total": at_targets(
-            ({"cause": "overload", "detail": "priority"}, turned_away),
-            ({"cause": "maintenance", "detail": "announced"}, ZERO),
+            ({"cause": "overload", "detail": "shed"}, turned_away),
+            ({"cause": "maintenance", "detail": "maintenance"}, ZERO),
             ({"cause": "dependency", "detail": "database"}, failed),
         ),
         "car_stale_reads_total": at_targets(

@@ -196,6 +196,22 @@ def test_lines_in_one_panel_differ_by_more_than_hue(panels: list[dict[str, Any]]
             assert len(looks) == len(set(looks)), panel["title"]
 
 
+def test_purple_is_for_faults_and_green_for_what_went_well(panels: list[dict[str, Any]]) -> None:
+    assert FAULT not in {found for found, _ in LEGENDS.values()}
+    for panel in panels:
+        if panel["type"] == "timeseries":  # Grafana's palette begins with a green
+            colour = panel["fieldConfig"]["defaults"]["color"]
+            assert colour == {"mode": "shades", "fixedColor": NAMED["blue"]}, panel["title"]
+
+
+def test_a_hidden_column_is_named_as_before_its_new_name(panels: list[dict[str, Any]]) -> None:
+    for panel in panels:
+        for step in panel.get("transformations", []):
+            if step["id"] == "organize":  # Grafana excludes first, and renames then
+                renamed = set(step["options"]["renameByName"].values())
+                assert not renamed & step["options"]["excludeByName"].keys(), panel["title"]
+
+
 @pytest.mark.parametrize(
     ("name", "legend"),
     [("shed", "shed"), ("by cause", "{{cause}}"), ("by a, b", "{{a}}: {{b}}")],

@@ -90,7 +90,8 @@ def test_every_query_of_a_board_is_asked_and_its_answer_kept(board: dict[str, An
     targets = [target for panel in board["panels"] for target in panel.get("targets", [])]
     assert [at_end for _, at_end in asked] == [target["instant"] for target in targets]
     assert sum(len(each) for each in found.values()) == len(targets)
-    assert not [query for query, _ in asked if "$" in query]
+    # `${1}` is a group of label_replace, and Grafana leaves it alone too.
+    assert not [query for query, _ in asked if "$" in query.replace("${1}", "")]
     assert {mark["name"] for mark in marks(board, 100, ask)} == {"Faults", "Phases"}
     assert "peak" in {mark["text"] for mark in marks(board, 100, ask)}
 

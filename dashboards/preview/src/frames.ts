@@ -29,7 +29,7 @@ standardTransformersRegistry.setInit(() =>
 
 const OPTIONS = ['unit', 'min', 'max', 'decimals', 'color', 'thresholds', 'mappings', 'displayName', 'noValue'];
 const CUSTOM = [
-  'axisPlacement', 'drawStyle', 'fillOpacity', 'lineInterpolation', 'lineStyle', 'lineWidth', 'showPoints', 'spanNulls',
+  'axisPlacement', 'axisSoftMax', 'drawStyle', 'fillOpacity', 'lineInterpolation', 'lineStyle', 'lineWidth', 'showPoints', 'spanNulls',
   'stacking', 'thresholdsStyle', 'align', 'cellOptions', 'pointSize', 'inspect', 'hideFrom', 'pointShape', 'show',
   'pointStrokeWidth', 'scaleDistribution',
 ];

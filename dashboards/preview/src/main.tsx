@@ -96,6 +96,10 @@ function Page({ input, frames, timeRange }: { input: Input; frames: DataFrame[][
   );
 }
 
+function hasContent(type: string, frames: DataFrame[]): boolean {
+  return type === 'table' ? frames.some((frame) => frame.length > 0) : hasNumbers(frames);
+}
+
 function hasNumbers(frames: DataFrame[]): boolean {
   const values = frames.flatMap((frame) => frame.fields.filter((field) => field.type === FieldType.number));
   return values.some((field) => field.values.some((value) => value !== null && !Number.isNaN(value)));
@@ -126,7 +130,7 @@ async function main() {
   await document.fonts.load('14px Inter');
   await document.fonts.load('500 14px Inter');
   input.dashboard.panels
-    .filter((panel, index) => panel.type !== 'row' && panel.type !== 'text' && !hasNumbers(frames[index]))
+    .filter((panel, index) => panel.type !== 'row' && panel.type !== 'text' && !hasContent(panel.type, frames[index]))
     .forEach((panel) => say('empty', panel.title));
   document.body.style.background = theme.colors.background.canvas;
   createRoot(document.getElementById('root')!).render(

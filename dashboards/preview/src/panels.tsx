@@ -71,7 +71,7 @@ function ownRange(sparkline: any) {
 
 function Stat(props: Props) {
   const { panel, theme, width, height, timeRange } = props;
-  const values = displayed(props, true);
+  const values = displayed(props, panel.options.graphMode !== 'none');
   return (
     <div style={{ display: 'flex', height }}>
       {values.map((value, index) => (
