@@ -38,7 +38,7 @@ test: check ## everything that CI asks for, but containers
 	$(PYTEST)
 
 test-slow: setup-dev ## what takes long: faults, kill -9 in a storm, fuzzed requests, regions (20 minutes)
-	$(PYTEST) -m "slow and not alone"
+	$(PYTEST) -n 4 -m "slow and not alone"
 	.venv/bin/pytest $(AGAIN) -m "slow and alone"
 
 dashboards: setup-dev ## build the Grafana dashboards from their sources
