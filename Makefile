@@ -8,7 +8,8 @@ export PYTHON
 # thousands meets a second in which nothing ran: what fails is made again, at most twice, and the
 # summary names it (RERUN). A defect fails three times.
 AGAIN = --reruns 2 --reruns-delay 5 -r aR
-PYTEST = .venv/bin/pytest -n 3 --dist loadfile $(AGAIN)
+# Files stay in order: xdist would begin with those of many tests and end with the long single ones.
+PYTEST = .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
