@@ -26,7 +26,7 @@ FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 @pytest.fixture(params=FACTORIES)
 def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
     if request.param == "uvloop":
-        pytest.importorskip("uvloop")
+        pytest.importorskip("uvloop", reason="uvloop is not made for this system")
     loop = FACTORIES[request.param]()
     yield loop
     loop.close()

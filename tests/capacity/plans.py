@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from launchday.capacity.answer import Plan, Request, Validity
 from launchday.capacity.cost import Price
@@ -21,7 +22,7 @@ RATES = (20, 30, 45, 65, 90, 120, 150, 170, 180, 190, 215, 240)
 SATURATES = 196.0
 
 
-def step(rps: float, **changes: object) -> Step:
+def step(rps: float, **changes: Any) -> Step:
     """A load on one server that divides itself among its requests, 5.1 ms of CPU each."""
     answered = min(rps, SATURATES * 0.985)
     busy = answered / SATURATES
@@ -47,10 +48,10 @@ def step(rps: float, **changes: object) -> Step:
         unsteady=("the backlog grew during the whole step",) if over else (),
         held_out=rps == 150,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
-def measured(**changes: object) -> Measured:
+def measured(**changes: Any) -> Measured:
     """Twelve loads from 20 to 240 rps, the last two beyond what the target can do."""
     made = Measured(
         steps=tuple(step(rps) for rps in RATES),
@@ -58,10 +59,10 @@ def measured(**changes: object) -> Measured:
         target="http://127.0.0.1:8000",
         digest="4f" * 32,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
-def found(**changes: object) -> Found:
+def found(**changes: Any) -> Found:
     """184 rps at 600 ms, 180 of them proved."""
     ladder = (
         Rung(0.1, None, "never met: 145 ms at the lowest load"),
@@ -78,7 +79,7 @@ def found(**changes: object) -> Found:
         tested_low_rps=20.0,
         tested_high_rps=240.0,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def estimate(value: float, low: float, high: float, n: int = 8) -> Estimate:
@@ -120,7 +121,7 @@ def fitted(points: tuple[tuple[float, float], ...]) -> UslFit:
     return fit_usl(points)
 
 
-def plan(request: Request = REQUEST, **changes: object) -> Plan:
+def plan(request: Request = REQUEST, **changes: Any) -> Plan:
     """The whole plan, every part of it there."""
     data = changes.pop("measured", measured())
     assert isinstance(data, Measured)
@@ -135,5 +136,5 @@ def plan(request: Request = REQUEST, **changes: object) -> Plan:
         validity=Validity(20.0, 240.0, 360.0, 480.0, 1),
         held_out=(Validation("throughput", 150.0, 149.1, 150.2, 0.007, True, "run a, 150 rps"),),
     )
-    made = replace(made, **changes)  # type: ignore[arg-type]
+    made = replace(made, **changes)
     return finished(made if made.refused else with_needs(made))

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,15 +30,15 @@ ALPHA, BETA, GAMMA = 0.02, 0.0007, 1000.0
 """A synthetic twin of the public tables: Gunther's law with these coefficients."""
 
 
-def table(loads: range = range(1, 33), **changes: object) -> Measured:
+def table(loads: range = range(1, 33), **changes: Any) -> Measured:
     """What a closed-loop tool measures: concurrency, throughput, and the mean that follows."""
     return Measured(tuple(row(n, **changes) for n in loads), target="a table", digest="ab" * 32)
 
 
-def row(n: int, **changes: object) -> Step:
+def row(n: int, **changes: Any) -> Step:
     x = GAMMA * n / (1 + ALPHA * (n - 1) + BETA * n * (n - 1)) * (1 + 0.01 * math.sin(7 * n))
     made = Step(f"line {n}", x, x, x, float(n), n / x, n / x, 60.0, round(60 * x))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib", reason="the extra plots is not installed")
 
 from launchday.capacity.plots.pictures import pictures
 from launchday.capacity.plots.png import render_png, write_pngs

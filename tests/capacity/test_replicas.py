@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -151,9 +152,9 @@ def test_survivors_are_what_the_fullest_zone_leaves(total: int, zones: int) -> N
         ({"attempts": math.inf}, "attempts is inf"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(settings: dict[str, float], why: str) -> None:
+def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsError, match=why):
-        replicas_for(Forecast(1200), proved(95), **settings)  # type: ignore[arg-type]
+        replicas_for(Forecast(1200), proved(95), **settings)
 
 
 @pytest.mark.parametrize("low", [0.0, -1.0, math.nan, math.inf])

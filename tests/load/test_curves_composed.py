@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -177,6 +178,8 @@ def test_a_storm_in_the_middle_of_an_ordinary_evening() -> None:
         (lambda c: c.noise(0.5, seed=1, every_seconds=1e-6), "every_seconds must be at least"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused_by_name(change, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_change_that_makes_no_sense_is_refused_by_name(
+    change: Callable[[RateCurve], RateCurve], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         change(launch_day())
