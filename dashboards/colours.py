@@ -101,6 +101,9 @@ LEGENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "leaked": (ERROR, DASHED),
     "timeout": (ERROR, DOTTED),
     "connection": (ERROR, DASH_DOT),
+    "attempts": (SKY, SOLID),  # what ran out when clients gave up
+    "patience": (BLUE, DASHED),
+    "budget": (GREY, DOTTED),
     "capacity": ("text", DOTTED),
     "limit": ("text", DOTTED),
     "planned": ("text", DOTTED),

@@ -18,7 +18,13 @@ from locust.runners import WorkerRunner
 
 from launchday.load.http import Response
 from launchday.load.locust_user import ArrivalUser
-from launchday.load.retry import POLICIES, RetryPolicy, may_retry, retry_after_seconds
+from launchday.load.retry import (
+    POLICIES,
+    RetryPolicy,
+    gives_up,
+    may_retry,
+    retry_after_seconds,
+)
 
 JOURNEY = "journey"
 """The `method` of the rows that Locust's statistics have for journeys, beside the requests."""
@@ -134,9 +140,9 @@ class Everybody(ArrivalUser):
             return None
         asked = retry_after_seconds(response.headers.get("Retry-After"), time.time())
         wait_seconds = self._policy.wait_seconds(retry, self.random, asked)
-        if wait_seconds is None or time.perf_counter() + wait_seconds > self._gives_up_at:
-            return None
-        if self.plan.budget and not self.plan.budget.take():
+        left_seconds = self._gives_up_at - time.perf_counter()
+        if why := gives_up(wait_seconds, left_seconds, self.plan.budget):
+            self.gave_up(why)
             return None
         return wait_seconds
 

@@ -42,6 +42,14 @@ def generator() -> dict[str, list[Series]]:
         "launchday_lateness_seconds": [Series(at(9103), day.offered, constant(0.0008))],
         "launchday_generator_cpu_ratio": [Series(at(port), cpu(port)) for port in (9103, 9104)],
         "launchday_loop_stall_seconds": [Series(at(p), stall(p)) for p in (9103, 9104)],
+        "launchday_retries_total": [
+            Series(at(9103, outcome=outcome), scaled(common.refused("sheddable"), share))
+            for outcome, share in (("shed", 0.3), ("ok", 0.1))
+        ],
+        "launchday_give_ups_total": [
+            Series(at(9103, reason=reason), scaled(common.refused("sheddable"), share))
+            for reason, share in (("attempts", 0.3), ("patience", 0.1), ("budget", 0.0))
+        ],
         "launchday_users": [
             Series(at(9103, state="busy"), common.busy),
             Series(at(9103, state="parked"), lambda s: 200 - common.busy(s)),
@@ -67,6 +75,13 @@ def conductor() -> dict[str, list[Series]]:
             Series(at(experiment=e, link=link, fault=f), common.during(span))
             for (e, link, f), span in day.FAULTS.items()
         ],
+        "chaos_steady_state_ok": [
+            Series(
+                at(experiment=e, expectation="critical requests succeed"),
+                without(span),
+            )
+            for (e, _, _), span in list(day.FAULTS.items())[:1]
+        ],
         "ALERTS": [
             Series(at(alertname=name, alertstate="firing"), common.during(span, otherwise=math.nan))
             for name, span in day.ALERTS.items()
@@ -79,6 +94,11 @@ def conductor() -> dict[str, list[Series]]:
         ],
         **{f"launchday_capacity_{n}": [Series(at(), constant(v))] for n, v in plan.items()},
     }
+
+
+def without(span: range) -> Course:
+    """1 but for the time of a fault."""
+    return lambda second: 1 - common.during(span)(second)
 
 
 def cpu(port: int) -> Course:

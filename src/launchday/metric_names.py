@@ -280,6 +280,19 @@ LAUNCHDAY_REQUESTS = Metric(
     "Finished requests by what their client saw.",
     ("endpoint", "class", "outcome"),
 )
+LAUNCHDAY_RETRIES = Metric(
+    "launchday_retries_total",
+    Kind.COUNTER,
+    "Of the finished requests those that repeated one that had not been answered as wished.",
+    ("outcome",),
+)
+LAUNCHDAY_GIVE_UPS = Metric(
+    "launchday_give_ups_total",
+    Kind.COUNTER,
+    "Requests that could have been sent again and were not, by what ran out: attempts, patience, "
+    "budget.",
+    ("reason",),
+)
 LAUNCHDAY_CORRECTED = Metric(
     "launchday_corrected_seconds",
     Kind.HISTOGRAM,
@@ -365,6 +378,14 @@ CHAOS_FAULT_ACTIVE = Metric(
     Kind.GAUGE,
     "1 while a fault of the running experiment is in, 0 before and after.",
     ("experiment", "link", "fault"),
+)
+
+CHAOS_STEADY_STATE = Metric(
+    "chaos_steady_state_ok",
+    Kind.GAUGE,
+    "1 while what has to hold before the faults of the running experiment holds, 0 while it does "
+    "not; NaN where it cannot be told.",
+    ("experiment", "expectation"),
 )
 
 ALL: tuple[Metric, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Metric))

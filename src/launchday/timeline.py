@@ -15,6 +15,8 @@ from launchday.record import Record, Schedule
 
 _RECOVERED_SHARE = 0.95
 RECOVERED_FOR_SECONDS = 3
+FLUSH_SECONDS = 1.0
+"""How long after a second what was counted in it is written."""
 
 
 @dataclass
@@ -126,6 +128,16 @@ def seen_seconds(record: Record, schedule: Schedule) -> int:
     if seen_to_end(record):
         return planned
     return min(planned, max((key[0] for key in record.cells), default=0))
+
+
+def last_complete_second(record: Record, elapsed_seconds: float) -> int:
+    """The first second of which not all is known yet: a request may still time out, or be written.
+
+    0 until one is complete.
+    """
+    schedule = record.schedule
+    patience = schedule.request_timeout_seconds if schedule else 0.0
+    return max(0, int(elapsed_seconds - patience - FLUSH_SECONDS))
 
 
 def phase_seconds(phase: Phase, seen: int) -> range:

@@ -57,6 +57,31 @@ def test_a_late_generator_is_void_where_it_was_not_planted() -> None:
     assert "WRONG lock" in bottlenecks.table(result)
 
 
+def step(concurrency: float, throughput: float) -> Step:
+    return Step("", throughput, throughput, throughput, concurrency, 0.05, 0.1)
+
+
+def law(concurrency: float) -> float:
+    others = concurrency - 1
+    return 20 * concurrency / (1 + 0.03 * others + 1e-3 * concurrency * others)
+
+
+def test_lower_steps_predict_those_a_little_beyond_them() -> None:
+    loads = [1.2**k for k in range(1, 11)]
+    sound = live_plan.with_beyond(
+        live_plan.Case("io_bound", 100.0), tuple(step(n, law(n)) for n in loads)
+    )
+    assert len(sound.compared) == 4  # the next of six, seven, eight and nine
+    assert sound.held
+    odd = [step(n, law(n) * (0.7 if n == loads[-1] else 1.0)) for n in loads]
+    case = live_plan.with_beyond(live_plan.Case("io_bound", 100.0), tuple(odd))
+    assert not case.held
+    result = live_plan.summary([case])
+    assert result["largest_error_beyond"] == pytest.approx(0.3, abs=0.01)
+    assert result["largest_goodput_error"] is None
+    assert live_plan.judge(result) == 1
+
+
 def document(*errors: float) -> dict[str, Any]:
     rows = [
         {

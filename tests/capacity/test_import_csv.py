@@ -186,12 +186,28 @@ def test_cells_that_cannot_be_are_refused(read: Reader, cell: str, words: str) -
         ("n,x,latency\n10,200,0.05\n", "throughput x latency is 0.001 times"),
         ("n,x,latency\n10,200,50000\n", "throughput x latency is 1,000 times"),
         ("n,x,mean_s\n10,200,50\n", "'mean_s'.* so its unit is wrong: say it in the header"),
+        (
+            "n,x,mean_ms,p99_s\n1,20,50,0.04\n2,40,50,0.045\n4,80,50,0.09\n",
+            r"'mean_ms'\) is above the quantile \('p99_s'\) in 2 of 3 rows",
+        ),
         ("n,x,errors,requests\n1,20,30,20\n", "30 errors of 20"),
     ],
 )
 def test_tables_in_doubt_are_refused(read: Reader, text: str, words: str) -> None:
     with pytest.raises(RecordError, match=words):
         read(text)
+
+
+def test_a_header_that_means_nothing_is_named(read: Reader) -> None:
+    measured = read("n,x,p99_mss,mean_ms\n1,20,80,50\n2,40,90,50\n")
+    (left_out,) = measured.left_out
+    assert left_out.source == "loads.csv"
+    assert left_out.reason == "columns that mean nothing here: 'p99_mss'"
+
+
+def test_one_row_with_a_mean_above_its_p99_may_be(read: Reader) -> None:
+    text = "n,x,mean_ms,p99_ms\n1,20,50,40\n2,40,50,80\n4,80,50,90\n"
+    assert len(read(text).steps) == 3
 
 
 def test_columns_can_be_chosen(read: Reader) -> None:

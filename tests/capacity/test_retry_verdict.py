@@ -117,6 +117,22 @@ def test_a_target_that_refuses_dearly_is_stuck(ratio: float) -> None:
     assert verdict("immediate", 5, 0.7, ratio).stuck
 
 
+def test_where_slots_give_out_refusals_may_take_the_cpu_that_is_left() -> None:
+    assert verdict("immediate", 5, 0.7, 0.35).stuck
+    spare = verdict("immediate", 5, 0.7, 0.35, cpu_share=0.4)
+    assert not spare.stuck
+    assert spare.vulnerability == pytest.approx(0.7)  # the slots themselves
+    dear = verdict("immediate", 5, 0.7, 2.0, cpu_share=0.4)
+    assert dear.stuck  # even that CPU is used up
+
+
+def test_a_sentence_says_where_the_cost_of_a_refusal_comes_from() -> None:
+    assert "Assumed" in verdict("none", 1, 0.5).sentence
+    assert "Given: a refusal costs 20.0%" in verdict("none", 1, 0.5, 0.2).sentence
+    measured = verdict("none", 1, 0.5, 0.2, measured=True).sentence
+    assert "Measured: a refusal costs at most 20.0%" in measured
+
+
 def test_at_35_percent_only_a_budget_or_no_retries_recover() -> None:
     """The last column of the reference's table of policies (3.4)."""
     stuck = {found.policy: found.stuck for found in verdicts(0.7, 0.35)}

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 
 from launchday.admission import Refusal
+from launchday.load.retry import GaveUp
 from launchday.metric_names import ALL, CRITICALITIES, Kind, Metric
 from launchday.outcomes import Outcome
 
@@ -34,6 +35,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "car_commands_total": ("done", "pending", "replayed"),
     "launchday_arrivals_total": ("scheduled", "started", "late", "dropped", "queued", "lost"),
     "launchday_requests_total": tuple(Outcome),
+    "launchday_retries_total": tuple(Outcome),
     "launchday_corrected_seconds": tuple(Outcome),
     "launchday_service_seconds": tuple(Outcome),
 }
@@ -41,6 +43,7 @@ STATES = {
     "car_breaker_state": ("closed", "open", "half_open"),
     "launchday_users": ("busy", "parked"),
 }
+REASONS = {"launchday_give_ups_total": tuple(GaveUp)}
 # What comes from elsewhere: its type, labels and value at a second.
 OTHERS = (
     ("up", "gauge", "", 0),
@@ -82,7 +85,7 @@ def _label_sets(metric: Metric) -> list[str]:
 
 
 def _choices(metric: Metric, label: str) -> tuple[str, ...]:
-    own = {"outcome": OUTCOMES, "state": STATES}.get(label, {})
+    own = {"outcome": OUTCOMES, "state": STATES, "reason": REASONS}.get(label, {})
     return own.get(metric.name, VALUES.get(label, ("x",)))
 
 
@@ -104,6 +107,8 @@ def _value(metric: Metric, labels: str, second: int) -> float:
         return 10 * second
     if metric.name == "chaos_fault_active":
         return int(second in FAULT_SECONDS)
+    if metric.name == "chaos_steady_state_ok":
+        return int(second not in FAULT_SECONDS)
     if metric.name == "launchday_phase":
         (phase,) = (name for name in PHASES if f'phase="{name}"' in labels)
         return int(second in PHASES[phase])

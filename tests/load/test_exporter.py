@@ -13,6 +13,7 @@ from launchday import metric_names
 from launchday.errors import PreflightError, SettingsError
 from launchday.load import exporter as exporter_module
 from launchday.load.exporter import CLASSES, OTHER, Exporter, Totals, render, start_exporter
+from launchday.load.retry import GaveUp
 from launchday.load.samples import SampleBook
 from launchday.outcomes import Outcome
 from tests.records import IDLE
@@ -84,7 +85,7 @@ def test_it_serves_the_metrics_of_the_catalogue_each_with_its_help_once(exporter
         and not metric.name.startswith("launchday_capacity_")
         and metric not in conductors
     ]
-    assert len(wanted) == 8
+    assert len(wanted) == 10
     helps = [line for line in body.splitlines() if line.startswith("# HELP")]
     assert sorted(helps) == sorted(f"# HELP {m.name} {m.help}" for m in wanted)
     labels = {m.name: {frozenset(m.labels)} for m in wanted}
@@ -127,6 +128,25 @@ def test_what_a_book_flushes_is_served_and_adds_up_over_tests(exporter: Exporter
     assert value(found, "launchday_generator_cpu_ratio") == IDLE.cpu_share
     assert value(found, "launchday_users", state="parked") == 7
     assert value(found, "launchday_users", state="busy") == 3
+
+
+def test_retries_and_who_gave_up_are_counted(exporter: Exporter) -> None:
+    found = series(get(exporter)[1])
+    assert value(found, "launchday_retries_total", outcome="shed") == 0
+    assert value(found, "launchday_give_ups_total", reason="budget") == 0
+    book = SampleBook()
+    book.follow(exporter.totals)
+    for retry in (False, True, True):
+        book.request(
+            0.0, "state", "critical", Outcome.SHED,
+            corrected_seconds=0.3, service_seconds=0.06, retry=retry,
+        )  # fmt: skip
+    book.flush()
+    exporter.totals.gave_up(GaveUp.PATIENCE)
+    found = series(get(exporter)[1])
+    assert value(found, "launchday_retries_total", outcome="shed") == 2
+    assert value(found, "launchday_retries_total", outcome="ok") == 0
+    assert value(found, "launchday_give_ups_total", reason="patience") == 1
 
 
 def test_names_without_end_do_not_fill_prometheus() -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from launchday.load.retry import (
     NO_ANSWER,
     POLICIES,
+    GaveUp,
     RetryBudget,
     RetryPolicy,
+    gives_up,
     may_retry,
     retry_after_seconds,
 )
@@ -175,6 +177,25 @@ def test_a_budget_that_is_used_up_comes_back_when_its_window_is_over() -> None:
     clock.seconds += 11
     budget.sent()
     assert budget.take()
+
+
+@pytest.mark.parametrize(
+    ("wait_seconds", "left_seconds", "why"),
+    [(None, 9.0, GaveUp.ATTEMPTS), (2.0, 1.9, GaveUp.PATIENCE), (2.0, 2.0, None), (0.0, 0.0, None)],
+)
+def test_a_client_gives_up_for_what_runs_out_first(
+    wait_seconds: float | None, left_seconds: float, why: GaveUp | None
+) -> None:
+    assert gives_up(wait_seconds, left_seconds, None) is why
+
+
+def test_a_budget_is_only_charged_for_who_would_come_again() -> None:
+    budget = RetryBudget(Clock(), share=0.5)
+    budget.sent()
+    assert gives_up(None, 9.0, budget) is GaveUp.ATTEMPTS
+    assert gives_up(2.0, 1.0, budget) is GaveUp.PATIENCE
+    assert gives_up(2.0, 9.0, budget) is None
+    assert gives_up(2.0, 9.0, budget) is GaveUp.BUDGET
 
 
 @pytest.mark.parametrize("wrong", [{"share": -0.1}, {"share": 1.1}, {"window_seconds": 0}])

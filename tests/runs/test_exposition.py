@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 
 import httpx
@@ -9,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from launchday.errors import PreflightError
-from launchday.metric_names import CHAOS_FAULT_ACTIVE
+from launchday.metric_names import CHAOS_FAULT_ACTIVE, CHAOS_STEADY_STATE
 from launchday.runs.exposition import exposed
+from launchday.runs.hypotheses import Judged
 from tests.ports import free_port
 
 FAULT = {"experiment": "Slow", "link": "gateway", "fault": "latency 400 ms", "unix": 1.0}
@@ -45,6 +47,27 @@ def test_a_fault_is_0_then_1_while_it_is_in_then_0_as_long_as_the_run_lasts() ->
         active(port)
 
 
+def test_who_ends_at_once_lets_two_scrapes_hear_that_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, heard = free_port(), []
+
+    def sleep(seconds: float) -> None:
+        heard.append((seconds, active(port)["latency 400 ms"]))
+
+    monkeypatch.setattr("launchday.runs.exposition.time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt), exposed(port) as gauges:
+        gauges.saw({"event": "applied", **FAULT})
+        gauges.saw({"event": "undone", **FAULT})
+        raise KeyboardInterrupt
+    ((seconds, still_in),) = heard
+    assert seconds > 0
+    assert still_in == 0
+    with exposed(free_port()):
+        pass
+    assert len(heard) == 1  # without a fault nobody waits
+
+
 def values(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
     answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
     return {
@@ -55,6 +78,26 @@ def values(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def judged(title: str, held: bool | None) -> Judged:
+    return Judged("before", title, "success_share", held, None, None, None, None, "so it is")
+
+
+def test_what_holds_of_the_steady_state_is_told_and_what_nobody_can_tell_is_no_number() -> None:
+    port = free_port()
+    with exposed(port) as gauges:
+        gauges.steady("Slow", [judged("success", True), judged("p99", None)])
+        gauges.steady("Slow", [judged("success", False)])
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    found = {
+        sample.labels["expectation"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == CHAOS_STEADY_STATE.name and sample.labels["experiment"] == "Slow"
+    }
+    assert found["success"] == 0
+    assert math.isnan(found["p99"])
 
 
 def test_one_phase_of_the_schedule_is_1_at_a_time_and_the_planned_rate_is_told() -> None:

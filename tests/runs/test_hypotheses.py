@@ -24,6 +24,7 @@ from launchday.runs.hypotheses import (
     steady_by_now,
 )
 from launchday.runs.report import render_report
+from launchday.runs.steady_watch import SteadyWatch
 from launchday.runs.verdict import Verdict, judge
 from tests.records import CURVE, EPOCH, write_record
 
@@ -289,6 +290,14 @@ def test_seconds_that_are_not_complete_yet_are_not_asked(played: Record) -> None
     judged = steady_by_now(record, HOLDS, 33.9)
     assert judged[0].measured == 1.0
     assert (steady_by_now(record, HOLDS, 38.0)[0].measured or 1.0) < 1.0
+
+
+def test_a_watch_judges_each_second_once_also_while_the_fault_is_in(played: Record) -> None:
+    record, watch = recorded(played), SteadyWatch(HOLDS)
+    assert [each.held for each in watch.judged(record, 33.9)] == [True]
+    assert watch.judged(record, 33.95) == []
+    assert [each.held for each in watch.judged(record, 38.0)] == [False]
+    assert [each.held for each in watch.judged(record, 1.5)] == []  # a clock that was set back
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from dataclasses import replace
 from launchday.capacity.answer import Plan
 from launchday.capacity.cost import cost
 from launchday.capacity.growth import ahead, runs_out
+from launchday.capacity.paragraph import replicas_tested, shared
 from launchday.capacity.replicas import replicas_for, survivors
+from launchday.capacity.resources import CPU
 from launchday.capacity.results import Estimate, Replicas, RetryVerdict, WhatIf
-from launchday.capacity.retry_verdict import verdict, verdicts
+from launchday.capacity.retry_verdict import POLICIES, verdicts
 from launchday.capacity.what_if import what_if
 from launchday.errors import RecordError
 
@@ -59,21 +61,30 @@ def _busy(answer: Plan, each: Estimate, needed: Replicas) -> float:
 
 def _retry(answer: Plan, utilisation: float) -> tuple[RetryVerdict, ...]:
     request = answer.request
-    if request.retry_policy:
-        one = verdict(
-            request.retry_policy,
-            request.retry_attempts,
-            utilisation,
-            request.refusal_ratio,
-            request.shedding,
-        )
-        return (one,)
+    ratio, cpu_share = request.refusal_ratio, 1.0
+    measured = ratio is None and answer.refusal is not None
+    if ratio is None and answer.refusal is not None:
+        ratio, cpu_share = answer.refusal.high, _cpu_share(answer)
     return verdicts(
         utilisation,
-        request.refusal_ratio,
+        ratio,
         attempts=request.retry_attempts,
         shedding=request.shedding,
+        cpu_share=cpu_share,
+        measured=measured,
+        policies=(request.retry_policy,) if request.retry_policy else tuple(POLICIES),
     )
+
+
+def _cpu_share(answer: Plan) -> float:
+    """How much of its CPU a replica uses at the rate that is planned with."""
+    each = answer.per_replica
+    demands = answer.bottleneck.demands if answer.bottleneck else ()
+    full = next((d.saturates_rps for d in demands if d.resource == CPU), None)
+    if each is None or full is None:
+        return 1.0
+    rate = each.value if each.low is None else each.low
+    return rate / shared(full, replicas_tested(answer)).value
 
 
 def _what_if(answer: Plan) -> tuple[WhatIf, ...]:

@@ -147,7 +147,7 @@ class RetryVerdict:
     """Whether retries can hold the target down: V > 1 means that a stuck state exists.
 
     V = max_p ρ[1-(1-p)^A + k · a(p) · (1-p)], a(p) = (1-(1-p)^A)/p (reference, 3.4). `ratio` is
-    k: CPU of a refusal by CPU of an answer, None if not measured (then k = 0.2 is assumed).
+    k: CPU of a refusal by CPU of an answer, None if not known (then k = 0.2 is assumed).
     """
 
     policy: str

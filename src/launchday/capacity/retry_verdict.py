@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,9 @@ def attempts_per_request(
     return np.minimum(sent, 1 + BUDGET_SHARE) if policy == "budget" else sent
 
 
-def vulnerability(policy: str, attempts: int, utilisation: float, ratio: float) -> float:
+def vulnerability(
+    policy: str, attempts: int, utilisation: float, ratio: float, cpu_share: float = 1.0
+) -> float:
     """V = max_p ρ [1-(1-p)^A + k · a(p) · (1-p)], a(p) = (1-(1-p)^A) / p (reference, 3.4).
 
     The work that is asked of the target, by what it can do, in the worst state that retries can
@@ -56,13 +58,16 @@ def vulnerability(policy: str, attempts: int, utilisation: float, ratio: float) 
     of k. Above 1 such a state sustains itself. k = 1 is a target without shedding, where every
     attempt is worked on and too late: V = ρ · A. The maximum over p in [0, 1] is found on a grid,
     refined four times around its best point.
+
+    `cpu_share` is how much of its CPU the target uses at its capacity. Where slots give out and
+    not CPU it is below 1: refusals take CPU and no slots, so V = ρ max(1, cpu_share · max_p[...]).
     """
 
     def work(p: NDArray[np.float64]) -> NDArray[np.float64]:
         sent = attempts_per_request(policy, attempts, p)
         return sent * (p + ratio * (1 - p))
 
-    return utilisation * _maximum(work)
+    return utilisation * max(1.0, cpu_share * _maximum(work))
 
 
 def verdict(
@@ -71,12 +76,16 @@ def verdict(
     utilisation: float,
     ratio: float | None = None,
     shedding: bool = True,
+    *,
+    cpu_share: float = 1.0,
+    measured: bool = False,
 ) -> RetryVerdict:
     """Whether a stuck state exists under this policy, in words that a manager can read.
 
     `attempts` A: the most that a client sends for one request (default of `verdicts`: 5; 1 for
     the policy none, whatever is given). `utilisation` ρ: requests wanted by capacity. `ratio` k:
-    CPU of a refusal by CPU of an answer, None if it was not measured (0.2 is assumed and said).
+    CPU of a refusal by CPU of an answer, None if it is not known (0.2 is assumed and said);
+    `measured` says whether it comes from the record. `cpu_share` as in `vulnerability`.
     Without `shedding` every attempt costs a whole answer: k is 1 and `ratio` not looked at.
 
     `largest_recoverable_surge` is 1/V: so many times the load may last, and the target still gets
@@ -91,10 +100,13 @@ def verdict(
     _check(policy, attempts, utilisation, ratio)
     sent = 1 if policy == "none" else attempts
     cost = 1.0 if not shedding else ASSUMED_RATIO if ratio is None else ratio
-    value = vulnerability(policy, sent, utilisation, cost)
+    value = vulnerability(policy, sent, utilisation, cost, cpu_share if shedding else 1.0)
     stuck = value > 1 + 1e-12  # 0.2 · 5 is 1, and 1 is not stuck
     surge = None if stuck else 1 / value
-    words = [_sentence(policy, sent, utilisation, value, stuck), _basis(ratio, shedding, policy)]
+    words = [
+        _sentence(policy, sent, utilisation, value, stuck),
+        _basis(ratio, shedding, policy, measured),
+    ]
     sentence = " ".join(part for part in words if part)
     return RetryVerdict(policy, sent, utilisation, ratio, value, stuck, surge, sentence)
 
@@ -105,9 +117,23 @@ def verdicts(
     *,
     attempts: int = ATTEMPTS,
     shedding: bool = True,
+    cpu_share: float = 1.0,
+    measured: bool = False,
+    policies: Sequence[str] = tuple(POLICIES),
 ) -> tuple[RetryVerdict, ...]:
-    """`verdict` for every policy, in the order of `POLICIES`."""
-    return tuple(verdict(policy, attempts, utilisation, ratio, shedding) for policy in POLICIES)
+    """`verdict` for each of the `policies`, all of them where nothing is said."""
+    return tuple(
+        verdict(
+            policy,
+            attempts,
+            utilisation,
+            ratio,
+            shedding,
+            cpu_share=cpu_share,
+            measured=measured,
+        )
+        for policy in policies
+    )
 
 
 def _maximum(curve: _Curve) -> float:
@@ -141,14 +167,15 @@ def _sentence(policy: str, attempts: int, utilisation: float, value: float, stuc
     )
 
 
-def _basis(ratio: float | None, shedding: bool, policy: str) -> str:
-    """What the verdict rests on that was not measured."""
+def _basis(ratio: float | None, shedding: bool, policy: str, measured: bool) -> str:
+    """What the verdict rests on, and whether that was measured."""
     if not shedding:
         told = " and nobody is told when to come back" if policy == "retry_after" else ""
         return f"Without shedding every attempt costs a whole answer{told}."
     if ratio is None:
         return f"Assumed, not measured: a refusal costs {ASSUMED_RATIO:.0%} of an answer's CPU."
-    return f"Measured: a refusal costs {ratio:.1%} of an answer's CPU."
+    known = "Measured: a refusal costs at most" if measured else "Given: a refusal costs"
+    return f"{known} {ratio:.1%} of an answer's CPU."
 
 
 def _check(policy: str, attempts: int, utilisation: float, ratio: float | None) -> None:

@@ -24,6 +24,7 @@ from launchday.errors import PreflightError, SettingsError
 from launchday.histogram import LogHistogram, middle_of
 from launchday.load.breath import Breath
 from launchday.load.cells import UNCLASSIFIED
+from launchday.load.retry import GaveUp
 from launchday.metric_names import Kind, Metric
 from launchday.outcomes import Outcome
 
@@ -72,6 +73,8 @@ class Totals:
         self.cpu_share = 0.0
         self.loop_stall_seconds = 0.0
         self._endpoints: set[str] = set()
+        self.retries = Counter(dict.fromkeys((each.value for each in Outcome), 0))
+        self.give_ups = Counter(dict.fromkeys((each.value for each in GaveUp), 0))
 
     def arrivals(self, arrivals: Arrivals) -> None:
         """Add arrivals that a book counted."""
@@ -85,8 +88,13 @@ class Totals:
         if criticality not in CLASSES:
             criticality = UNCLASSIFIED
         self._requests_of(endpoint, criticality)[outcome] += cell.count
+        self.retries[outcome] += cell.retries
         self.corrected[criticality, outcome].add(cell.corrected)
         self.service[criticality, outcome].add(cell.service)
+
+    def gave_up(self, reason: GaveUp) -> None:
+        """Count a client that could have asked again and did not."""
+        self.give_ups[reason.value] += 1
 
     def health(self, sample: HealthSample) -> None:
         """Note how the process was in the last second."""
@@ -181,11 +189,12 @@ def _with_pauses(slices: Iterable[bytes]) -> Iterator[bytes]:
 
 def render(totals: Totals, parked: int, busy: int) -> Iterator[bytes]:
     """The metrics as Prometheus text, in slices of one label set or a few."""
-    arrivals = [((outcome,), count) for outcome, count in totals.arrival_counts.items()]
-    yield _plain(names.LAUNCHDAY_ARRIVALS, arrivals)
+    yield _plain(names.LAUNCHDAY_ARRIVALS, _by_label(totals.arrival_counts))
     yield _plain(names.LAUNCHDAY_CPU, [((), totals.cpu_share)])
     yield _plain(names.LAUNCHDAY_LOOP_STALL, [((), totals.loop_stall_seconds)])
     yield _plain(names.LAUNCHDAY_USERS, [(("parked",), parked), (("busy",), busy)])
+    yield _plain(names.LAUNCHDAY_RETRIES, _by_label(totals.retries))
+    yield _plain(names.LAUNCHDAY_GIVE_UPS, _by_label(totals.give_ups))
     requests = [
         [((*pair, outcome), count) for outcome, count in counts.items()]
         for pair, counts in list(totals.requests.items())
@@ -197,6 +206,10 @@ def render(totals: Totals, parked: int, busy: int) -> Iterator[bytes]:
         (names.LAUNCHDAY_SERVICE, totals.service),
     ):
         yield from _one_head(_histogram(metric, pair, one) for pair, one in found.items())
+
+
+def _by_label(counts: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
+    return [((label,), count) for label, count in counts.items()]
 
 
 class _One(Collector):

@@ -40,6 +40,7 @@ from launchday.load.options import add_options
 from launchday.load.pacer import Started
 from launchday.load.pool import PoolDispatcher
 from launchday.load.recorder import CONTEXT_KEY, Recorder
+from launchday.load.retry import GaveUp
 from launchday.outcomes import Outcome
 
 __all__ = ["ArrivalUser", "SurgeShape"]
@@ -183,6 +184,11 @@ class ArrivalUser(User):
         from the run before, with the same seed, without doing anything.
         """
         return f"{self.engine.key_prefix}{self.random.getrandbits(64):016x}"
+
+    def gave_up(self, reason: GaveUp) -> None:
+        """Tell `/metrics` that a request which may be sent again will not be, and why."""
+        if self.engine.follower:
+            self.engine.follower.gave_up(reason)
 
     def abandoned(self, endpoint: str, key: str) -> None:
         """Called for a request that was stopped before its answer: what became of it is open."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from random import Random
 from types import MappingProxyType
 from typing import Literal
@@ -84,6 +85,14 @@ POLICIES: Mapping[str, RetryPolicy] = MappingProxyType(
     }
 )
 """The policies by name; `retry_after` is full jitter on top of what the server asks for."""
+
+
+class GaveUp(StrEnum):
+    """Why a request that may be sent again is not."""
+
+    ATTEMPTS = "attempts"
+    PATIENCE = "patience"
+    BUDGET = "budget"
 
 
 def may_retry(status: int, *, repeatable: bool) -> bool:
@@ -167,3 +176,17 @@ class RetryBudget:
         if not self._seconds or self._seconds[-1][0] != now:
             self._seconds.append([now, 0, 0])
         return self._seconds[-1]
+
+
+def gives_up(
+    wait_seconds: float | None, left_seconds: float, budget: RetryBudget | None
+) -> GaveUp | None:
+    """Why a client does not come again; None: it does, and the budget is charged with it.
+
+    `wait_seconds` is what its policy says, `left_seconds` how long it still has the patience.
+    """
+    if wait_seconds is None:
+        return GaveUp.ATTEMPTS
+    if wait_seconds > left_seconds:
+        return GaveUp.PATIENCE
+    return GaveUp.BUDGET if budget and not budget.take() else None

@@ -17,6 +17,7 @@ from launchday.counts import (
     health_to_json,
 )
 from launchday.load.cells import CellBook
+from launchday.load.retry import GaveUp
 from launchday.outcomes import Outcome
 from launchday.record import AppendLog, Schedule, schedule_to_json
 
@@ -36,6 +37,9 @@ class Follower(Protocol):
 
     def health(self, sample: HealthSample) -> None:
         """How the generator was in the last second."""
+
+    def gave_up(self, reason: GaveUp) -> None:
+        """A client that could have asked again and did not."""
 
 
 def _go_on() -> None:

@@ -11,7 +11,6 @@ from launchday.record import Record
 
 _CRITICAL = frozenset({"critical_plus", "critical"})
 _SERVED = frozenset({Outcome.OK, Outcome.SLOW})
-_FLUSH_SECONDS = 1.0
 
 
 def decide(abort: Abort, record: Record, *, breaks: tuple[str, ...], seconds: range) -> str | None:
@@ -38,9 +37,7 @@ class AbortWatch:
 
     def reason(self, record: Record, elapsed_seconds: float) -> str | None:
         """Why the experiment must end, `elapsed_seconds` into the schedule; None: it goes on."""
-        schedule = record.schedule
-        patience = schedule.request_timeout_seconds if schedule else 0.0
-        until = int(elapsed_seconds - patience - _FLUSH_SECONDS)
+        until = timeline.last_complete_second(record, elapsed_seconds)
         if until <= self._asked_until:
             return None
         self._asked_until = until

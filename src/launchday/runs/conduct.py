@@ -39,6 +39,7 @@ from launchday.runs.processes import Child, Processes, free_port
 from launchday.runs.progress import LiveRecord, Progress
 from launchday.runs.schedule_clock import ScheduleClock
 from launchday.runs.scrape import Scraper
+from launchday.runs.steady_watch import SteadyWatch
 from launchday.runs.stop import Interrupted, Stop
 from launchday.runs.stored import Question, ask
 
@@ -176,6 +177,10 @@ class _Conductor:
         self._gauges = stack.enter_context(exposed(plan.listen_port, plan.listen_host))
         self._live = stack.enter_context(closing(LiveRecord(path)))
         self._scraper = stack.enter_context(Scraper(plan.metrics_url, path))
+        hypothesis = plan.experiment.hypothesis if plan.experiment else None
+        # Judging costs time of the run: only where somebody is told.
+        told = hypothesis if plan.listen_port is not None else None
+        self._steady = SteadyWatch(told) if told else None
         self._fault_words = ""
         self._ticked = 0.0
         self._clock: ScheduleClock | None = None
@@ -355,9 +360,15 @@ class _Conductor:
             progress.phase,
             schedule.curve.rate(progress.elapsed_seconds),
         )
+        self._tell_steady(schedule)
         self._on_progress(progress)
         if self._scraper.failed:
             raise self._scraper.failed
+
+    def _tell_steady(self, schedule: Schedule) -> None:
+        if self._steady and self._plan.experiment:
+            judged = self._steady.judged(self._live.record, self._elapsed(schedule))
+            self._gauges.steady(self._plan.experiment.title, judged)
 
     def _check_generator(self, *, ended_is_fine: bool = False) -> None:
         code = self._generator.exit_code

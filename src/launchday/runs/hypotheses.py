@@ -20,7 +20,6 @@ from launchday.runs.measuring import Measured, measure
 
 _FIRST_SECOND = 1  # in the second before, connections are opened
 _RECOVERED_FOR_SECONDS = timeline.RECOVERED_FOR_SECONDS
-_FLUSH_SECONDS = 1.0
 # What the conductor, the probes and the undoing may take; the window must not be lost over it.
 _SLACK_SECONDS = 1.0
 WindowName = Literal["before", "during", "after"]
@@ -149,9 +148,7 @@ def steady_by_now(record: Record, hypothesis: Hypothesis, elapsed_seconds: float
     For the conductor, right before it injects: `record` holds what was counted until then. A
     second is complete when its slowest request has timed out and was written down.
     """
-    schedule = record.schedule
-    patience = schedule.request_timeout_seconds if schedule else 0.0
-    until = max(0, int(elapsed_seconds - patience - _FLUSH_SECONDS))
+    until = timeline.last_complete_second(record, elapsed_seconds)
     wanted = math.ceil(hypothesis.steady_seconds)
     seconds = range(max(_FIRST_SECOND, until - wanted), max(_FIRST_SECOND, until))
     return [_judge(record, "before", each, seconds, None) for each in hypothesis.steady]
@@ -196,7 +193,7 @@ def check_room(
         PreflightError: it starts too early or ends too late; says by when.
     """
     patience = schedule.request_timeout_seconds
-    earliest = _FIRST_SECOND + hypothesis.steady_seconds + patience + _FLUSH_SECONDS
+    earliest = _FIRST_SECOND + hypothesis.steady_seconds + patience + timeline.FLUSH_SECONDS
     if start_seconds < earliest:
         raise PreflightError(
             f"experiment {title!r} starts at {start_seconds:g} s: too early to see the target "

@@ -66,10 +66,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they hold; `quantiles` by the quantile, 0 to 1."""
+    """The columns of a table by what they hold; `quantiles` by the quantile, 0 to 1.
+
+    `unused` are the headers of which nobody knows what they mean.
+    """
 
     by_field: Mapping[str, Column]
     quantiles: Mapping[float, Column]
+    unused: tuple[str, ...] = ()
 
 
 def find_columns(source: Source, header: Sequence[str], chosen: Mapping[str, str]) -> Columns:
@@ -93,7 +97,13 @@ def find_columns(source: Source, header: Sequence[str], chosen: Mapping[str, str
             )
         found[field] = Column(index, name, unit)
     quantiles = {float(f[1:]): c for f, c in found.items() if re.fullmatch(r"q0?\.\d+", f)}
-    return Columns({f: c for f, c in found.items() if f in _NAMES}, quantiles)
+    taken = {column.index for column in found.values()}
+    unused = tuple(
+        title.strip()
+        for index, title in enumerate(header)
+        if title.strip() and index not in taken and not _meaning(title)[0]
+    )
+    return Columns({f: c for f, c in found.items() if f in _NAMES}, quantiles, unused)
 
 
 def _chosen_fields(chosen: Mapping[str, str]) -> frozenset[str]:

@@ -21,6 +21,7 @@ from launchday.capacity.steps import LeftOut, Objective, Step
 
 _LITTLE_WITHIN = 0.05
 _WRONG_UNIT = 100.0
+_HIGH = 0.9
 _MAY_BE_ZERO = frozenset({"goodput"}) | frozenset(
     f"{what}{how}" for what in ("error", "shed") for how in ("", "s", "_share", "_percent", "_rps")
 )
@@ -36,7 +37,17 @@ class _Table:
     columns: Columns
     quantile: Column | None
     rows: tuple[Row, ...]
-    asks_mean: bool
+    objective: Objective
+
+    @property
+    def asks_mean(self) -> bool:
+        """Whether the objective is one of the mean."""
+        return self.objective.quantile is None
+
+    @property
+    def quantile_is_high(self) -> bool:
+        """Whether the quantile that was asked for lies above any usual mean."""
+        return (self.objective.quantile or 0.0) >= _HIGH
 
     @property
     def names_users(self) -> bool:
@@ -63,8 +74,9 @@ def read_loads(
     for source in sources:
         table = _read(source, objective, chosen)
         rows, short = group_samples(source, table.rows)
-        left_out += short
+        left_out += [*_unused(table), *short]
         _refuse_wrong_unit(table)
+        _refuse_mean_above(table)
         steps += [_step(table, row) for row in rows]
     return steps, left_out
 
@@ -80,7 +92,7 @@ def _read(source: Source, objective: Objective, chosen: Mapping[str, str]) -> _T
     read = tuple(_row(source, line, cells, columns, quantile) for line, cells in rows)
     if not read:
         raise source.refused("there is a header but no load below it")
-    return _Table(source, columns, quantile, read, objective.quantile is None)
+    return _Table(source, columns, quantile, read, objective)
 
 
 def _refuse_missing(source: Source, header: Sequence[str], columns: Columns) -> None:
@@ -148,6 +160,26 @@ def _refuse_wrong_unit(table: _Table) -> None:
             "concurrency, so its unit is wrong: say it in the header, as mean_s or mean_ms (without"
             f" one, {DEFAULT_UNIT} is meant)"
         )
+
+
+def _refuse_mean_above(table: _Table) -> None:
+    """A mean above a high quantile takes rare outliers; in most rows it is another unit."""
+    mean, high = table.columns.by_field.get("mean"), table.quantile
+    rows = [row.values for row in table.rows if "mean" in row.values and "quantile" in row.values]
+    above = sum(values["mean"] > values["quantile"] for values in rows)
+    if table.quantile_is_high and mean and high and above * 2 > len(rows):
+        raise table.source.refused(
+            f"the mean ({mean.header!r}) is above the quantile ({high.header!r}) in {above} of "
+            f"{len(rows)} rows, so one of the units is wrong: say both in the headers, as mean_s "
+            f"or p99_ms (without one, {DEFAULT_UNIT} is meant)"
+        )
+
+
+def _unused(table: _Table) -> list[LeftOut]:
+    """A misspelt header must not vanish without a word."""
+    names = ", ".join(repr(name) for name in table.columns.unused)
+    where = table.source.path.name
+    return [LeftOut(where, f"columns that mean nothing here: {names[:400]}")] if names else []
 
 
 def _step(table: _Table, row: Row) -> Step:
