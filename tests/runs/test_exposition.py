@@ -55,11 +55,15 @@ def test_who_ends_at_once_lets_two_scrapes_hear_that_nothing_is_left(
     def sleep(seconds: float) -> None:
         heard.append((seconds, active(port)["latency 400 ms"]))
 
+    def run() -> None:
+        with exposed(port) as gauges:
+            gauges.saw({"event": "applied", **FAULT})
+            gauges.saw({"event": "undone", **FAULT})
+            raise KeyboardInterrupt
+
     monkeypatch.setattr("launchday.runs.exposition.time.sleep", sleep)
-    with pytest.raises(KeyboardInterrupt), exposed(port) as gauges:
-        gauges.saw({"event": "applied", **FAULT})
-        gauges.saw({"event": "undone", **FAULT})
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        run()
     ((seconds, still_in),) = heard
     assert seconds > 0
     assert still_in == 0
