@@ -41,6 +41,8 @@ from launchday.runs.validate import requests_per_arrival
 from tests.target_service.processes import FREE_PORTS, Process
 
 GOAL = 0.10
+# So near to each other that the next load is at most 1.25 times as far.
+_STEPS = 12
 ATTEMPTS = 3
 REPLICAS = 3
 # Enough that a step proves less than 1 % shed; what a launch asks for takes longer steps.
@@ -126,7 +128,7 @@ def profile(name: str, seconds: float) -> Case:
     low, high = _ENDS[name]
     with tempfile.TemporaryDirectory() as home:
         runs = Path(home) / "runs"
-        curve = {"from_rps": low, "to_rps": high, "steps": 10, "step_seconds": seconds}
+        curve = {"from_rps": low, "to_rps": high, "steps": _STEPS, "step_seconds": seconds}
         record = breakpoint_record(runs, ["--local"], curve, **_SETTINGS[name])
         done = launchday(
             "plan", record, *_slo(name), "--validate", "--validate-seconds", 2 * seconds,
@@ -141,7 +143,7 @@ def replicas(name: str, seconds: float) -> Case:
     with tempfile.TemporaryDirectory() as home:
         runs = Path(home) / "runs"
         with _service(Path(home) / "one", 1) as url:
-            curve = {"from_rps": 15, "to_rps": 100, "steps": 10, "step_seconds": seconds}
+            curve = {"from_rps": 15, "to_rps": 100, "steps": _STEPS, "step_seconds": seconds}
             record = breakpoint_record(runs, ["--target", url], curve)
         document = launchday("plan", record, *_slo(name), "--json").document
         case = case_of(name, document, "not validated: that is what the replicas are for")
