@@ -205,7 +205,7 @@ def test_the_sentence_says_what_to_do_and_what_was_assumed() -> None:
     stuck = verdict("immediate", 5, 0.7, 0.3).sentence
     assert "can hold the target down" in stuck
     assert "cut to 94%" in stuck
-    assert "Measured: a refusal costs 30.0%" in stuck
+    assert "Given: a refusal costs 30.0%" in stuck
     safe = verdict("full_jitter", 5, 0.7).sentence
     assert "cannot hold the target down" in safe
     assert "Assumed, not measured: a refusal costs 20%" in safe

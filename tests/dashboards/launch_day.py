@@ -43,7 +43,8 @@ STATES = {
     "car_breaker_state": ("closed", "open", "half_open"),
     "launchday_users": ("busy", "parked"),
 }
-REASONS = {"launchday_give_ups_total": tuple(GaveUp)}
+REASONS: dict[str, tuple[str, ...]] = {"launchday_give_ups_total": tuple(GaveUp)}
+_OF_METRICS = {"outcome": OUTCOMES, "state": STATES, "reason": REASONS}
 # What comes from elsewhere: its type, labels and value at a second.
 OTHERS = (
     ("up", "gauge", "", 0),
@@ -85,7 +86,7 @@ def _label_sets(metric: Metric) -> list[str]:
 
 
 def _choices(metric: Metric, label: str) -> tuple[str, ...]:
-    own = {"outcome": OUTCOMES, "state": STATES, "reason": REASONS}.get(label, {})
+    own = _OF_METRICS.get(label, {})
     return own.get(metric.name, VALUES.get(label, ("x",)))
 
 

@@ -137,7 +137,7 @@ def test_retries_and_who_gave_up_are_counted(exporter: Exporter) -> None:
     book = SampleBook()
     book.follow(exporter.totals)
     for retry in (False, True, True):
-        book.request(
+        book.cells.request(
             0.0, "state", "critical", Outcome.SHED,
             corrected_seconds=0.3, service_seconds=0.06, retry=retry,
         )  # fmt: skip

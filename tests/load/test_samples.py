@@ -15,6 +15,7 @@ from launchday import timeline
 from launchday.counts import Arrivals, Cell, CellKey, HealthSample
 from launchday.histogram import LogHistogram
 from launchday.load.breath import Breath
+from launchday.load.retry import GaveUp
 from launchday.load.samples import SampleBook
 from launchday.outcomes import Outcome
 from launchday.record import (
@@ -297,6 +298,9 @@ def test_a_follower_is_told_what_each_flush_writes() -> None:
 
         def health(self, sample: HealthSample) -> None:
             self.cpu.append(sample.cpu_share)
+
+        def gave_up(self, reason: GaveUp) -> None:
+            """No flush tells of it."""
 
     told, book = Told(), SampleBook()
     book.follow(told)
