@@ -20,6 +20,7 @@ from launchday.capacity.forecast import Forecast
 from launchday.capacity.growth import FleetGrowth
 from launchday.capacity.importers import read_table
 from launchday.capacity.pipeline import distinct_loads, plan, with_validations
+from launchday.capacity.results import RetryVerdict
 from launchday.capacity.steps import Measured, Objective, Step
 from launchday.errors import SettingsError
 from tests.capacity.plans import VALIDATION
@@ -59,6 +60,24 @@ def test_a_table_becomes_a_plan() -> None:
     assert made.validity is not None
     assert made.valid_to_rps == pytest.approx(1.5 * made.validity.tested_rps)
     assert made.validity.valid_to_concurrency == 48
+
+
+def test_where_cpu_is_left_at_capacity_refusals_may_take_it() -> None:
+    def retried(cpu_share: float) -> RetryVerdict:
+        steps = tuple(
+            replace(step, utilisation={"CPU": cpu_share * step.throughput_rps / 12_000})
+            for step in table().steps
+        )
+        request = Request(
+            MEAN, Forecast(40_000, 0), retry_policy="immediate", refusal_ratio=0.5, utilisation=1.0
+        )
+        return plan(replace(table(), steps=steps), request).retry[0]
+
+    busy, spare = retried(1.0), retried(0.3)
+    assert busy.stuck
+    assert not spare.stuck
+    assert spare.vulnerability == pytest.approx(spare.utilisation)
+    assert "of the CPU is in use" in spare.sentence
 
 
 def test_no_replica_is_planned_for_more_than_was_proved() -> None:

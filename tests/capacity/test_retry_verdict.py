@@ -129,8 +129,8 @@ def test_where_slots_give_out_refusals_may_take_the_cpu_that_is_left() -> None:
 def test_a_sentence_says_where_the_cost_of_a_refusal_comes_from() -> None:
     assert "Assumed" in verdict("none", 1, 0.5).sentence
     assert "Given: a refusal costs 20.0%" in verdict("none", 1, 0.5, 0.2).sentence
-    measured = verdict("none", 1, 0.5, 0.2, measured=True).sentence
-    assert "Measured: a refusal costs at most 20.0%" in measured
+    spare = verdict("none", 1, 0.5, 0.2, cpu_share=0.4).sentence
+    assert "of an answer's CPU; at capacity 40% of the CPU is in use." in spare
 
 
 def test_at_35_percent_only_a_budget_or_no_retries_recover() -> None:

@@ -44,7 +44,7 @@ class Request:
     proved rate that is planned for (default 0.8), `amplification` how many attempts come in for a
     request (1: nobody retries). `retry_policy` names the one policy to be judged ("": all),
     `retry_attempts` how often it tries, `refusal_ratio` what a refusal costs of an answer's CPU
-    (None: what the record says), `shedding` whether the target refuses at all. `surges` are the
+    (None: not known), `shedding` whether the target refuses at all. `surges` are the
     rows of the what-if table. `seed` is that of every drawn number.
     """
 
@@ -90,8 +90,7 @@ class Plan:
     `usl` is None where no model could be fitted, `usl_missing` says why. `found` is None only
     where the plan is refused. `per_replica` is the rate that is recommended for one replica: what
     was proved, with the interval's lower end. `queueing` are sentences on what load costs in
-    waiting. `refusal` is k, what a refusal costs of an answer's CPU, None where the record cannot
-    tell. `held_out` compares the model with steps it was not fitted to; it is no validation:
+    waiting. `held_out` compares the model with steps it was not fitted to; it is no validation:
     `validations` are, and come from runs made after the plan. `flags` are what a reader has to
     know before he believes a number. `refused` says why there is no plan (None: there is one).
     """
@@ -110,7 +109,6 @@ class Plan:
     run_out: str = ""
     cost: Cost | None = None
     retry: tuple[RetryVerdict, ...] = ()
-    refusal: Estimate | None = None
     queueing: tuple[str, ...] = ()
     held_out: tuple[Validation, ...] = ()
     validations: tuple[Validation, ...] = ()

@@ -56,7 +56,6 @@ def document(plan: Plan) -> dict[str, Any]:
         "growth": growth(plan, numbers),
         "run_out": plan.run_out,
         "cost": asdict(plan.cost) if plan.cost else None,
-        "refusal_ratio": numbers.of(plan.refusal),
         "retry": retry(plan, numbers),
         "queueing": list(plan.queueing),
         "held_out": [asdict(row) for row in plan.held_out],

@@ -61,17 +61,12 @@ def _busy(answer: Plan, each: Estimate, needed: Replicas) -> float:
 
 def _retry(answer: Plan, utilisation: float) -> tuple[RetryVerdict, ...]:
     request = answer.request
-    ratio, cpu_share = request.refusal_ratio, 1.0
-    measured = ratio is None and answer.refusal is not None
-    if ratio is None and answer.refusal is not None:
-        ratio, cpu_share = answer.refusal.high, _cpu_share(answer)
     return verdicts(
         utilisation,
-        ratio,
+        request.refusal_ratio,
         attempts=request.retry_attempts,
         shedding=request.shedding,
-        cpu_share=cpu_share,
-        measured=measured,
+        cpu_share=_cpu_share(answer),
         policies=(request.retry_policy,) if request.retry_policy else tuple(POLICIES),
     )
 
@@ -84,7 +79,8 @@ def _cpu_share(answer: Plan) -> float:
     if each is None or full is None:
         return 1.0
     rate = each.value if each.low is None else each.low
-    return rate / shared(full, replicas_tested(answer)).value
+    each_full = shared(full, replicas_tested(answer))
+    return min(1.0, rate / (each_full.low or each_full.value))
 
 
 def _what_if(answer: Plan) -> tuple[WhatIf, ...]:

@@ -13,7 +13,6 @@ from launchday.capacity.needs import with_needs
 from launchday.capacity.objective import find
 from launchday.capacity.paragraph import paragraph, replicas_tested, shared
 from launchday.capacity.queueing_words import queueing_words
-from launchday.capacity.refusal_cost import refusal_cost
 from launchday.capacity.results import Estimate, Found, UslFit, Validation
 from launchday.capacity.steps import Measured, Objective, Step
 from launchday.capacity.usl import Usl
@@ -46,7 +45,6 @@ def plan(measured: Measured, request: Request) -> Plan:
         found=found,
         bottleneck=name_bottleneck(measured.steps, found),
         validity=_validity(measured.steps, found),
-        refusal=refusal_cost(measured.steps),
         held_out=_held_out(measured.steps, fit),
     )
     if why := _nothing_found(found, fit, missing):

@@ -78,14 +78,13 @@ def verdict(
     shedding: bool = True,
     *,
     cpu_share: float = 1.0,
-    measured: bool = False,
 ) -> RetryVerdict:
     """Whether a stuck state exists under this policy, in words that a manager can read.
 
     `attempts` A: the most that a client sends for one request (default of `verdicts`: 5; 1 for
     the policy none, whatever is given). `utilisation` ρ: requests wanted by capacity. `ratio` k:
-    CPU of a refusal by CPU of an answer, None if it is not known (0.2 is assumed and said);
-    `measured` says whether it comes from the record. `cpu_share` as in `vulnerability`.
+    CPU of a refusal by CPU of an answer, None if it is not known (0.2 is assumed and said).
+    `cpu_share` as in `vulnerability`.
     Without `shedding` every attempt costs a whole answer: k is 1 and `ratio` not looked at.
 
     `largest_recoverable_surge` is 1/V: so many times the load may last, and the target still gets
@@ -105,7 +104,7 @@ def verdict(
     surge = None if stuck else 1 / value
     words = [
         _sentence(policy, sent, utilisation, value, stuck),
-        _basis(ratio, shedding, policy, measured),
+        _basis(ratio, shedding, policy, cpu_share),
     ]
     sentence = " ".join(part for part in words if part)
     return RetryVerdict(policy, sent, utilisation, ratio, value, stuck, surge, sentence)
@@ -118,20 +117,11 @@ def verdicts(
     attempts: int = ATTEMPTS,
     shedding: bool = True,
     cpu_share: float = 1.0,
-    measured: bool = False,
     policies: Sequence[str] = tuple(POLICIES),
 ) -> tuple[RetryVerdict, ...]:
     """`verdict` for each of the `policies`, all of them where nothing is said."""
     return tuple(
-        verdict(
-            policy,
-            attempts,
-            utilisation,
-            ratio,
-            shedding,
-            cpu_share=cpu_share,
-            measured=measured,
-        )
+        verdict(policy, attempts, utilisation, ratio, shedding, cpu_share=cpu_share)
         for policy in policies
     )
 
@@ -167,15 +157,17 @@ def _sentence(policy: str, attempts: int, utilisation: float, value: float, stuc
     )
 
 
-def _basis(ratio: float | None, shedding: bool, policy: str, measured: bool) -> str:
-    """What the verdict rests on, and whether that was measured."""
+def _basis(ratio: float | None, shedding: bool, policy: str, cpu_share: float) -> str:
+    """What the verdict rests on that was not measured."""
     if not shedding:
         told = " and nobody is told when to come back" if policy == "retry_after" else ""
         return f"Without shedding every attempt costs a whole answer{told}."
     if ratio is None:
-        return f"Assumed, not measured: a refusal costs {ASSUMED_RATIO:.0%} of an answer's CPU."
-    known = "Measured: a refusal costs at most" if measured else "Given: a refusal costs"
-    return f"{known} {ratio:.1%} of an answer's CPU."
+        words = f"Assumed, not measured: a refusal costs {ASSUMED_RATIO:.0%} of an answer's CPU"
+    else:
+        words = f"Given: a refusal costs {ratio:.1%} of an answer's CPU"
+    used = f"; at capacity {cpu_share:.0%} of the CPU is in use" if cpu_share < 1 else ""
+    return f"{words}{used}."
 
 
 def _check(policy: str, attempts: int, utilisation: float, ratio: float | None) -> None:
