@@ -56,17 +56,18 @@ def annotation(name: str, colour: str, expression: str, words: tuple[str, str, s
     }
 
 
-# The conductor's own gauges: shaded as long as a fault is in, a line where a phase begins.
+# The conductor's own gauges, of the runs chosen: shaded as long as a fault is in, a line where a
+# phase begins.
 FAULTS = annotation(
     "Faults",
     FAULT,
-    "chaos_fault_active == 1",
+    'chaos_fault_active == 1 and on (instance) launchday_phase{run=~"$run"}',
     ("{{fault}} on {{link}}", "{{experiment}}", "link"),
 )
 PHASES = annotation(
     "Phases",
     BLUE,
-    "(launchday_phase == 1) unless (launchday_phase offset 1s == 1)",
+    '(launchday_phase{run=~"$run"} == 1) unless (launchday_phase offset 1s == 1)',
     ("{{phase}}", "{{run}}", "phase"),
 )
 # Every board with the tag, with time and variables kept.

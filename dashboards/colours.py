@@ -18,6 +18,7 @@ SOLID: dict[str, Any] = {"fill": "solid"}
 DASHED: dict[str, Any] = {"fill": "dash", "dash": [10, 10]}
 DOTTED: dict[str, Any] = {"fill": "dot", "dash": [0, 6]}
 DASH_DOT: dict[str, Any] = {"fill": "dash", "dash": [10, 6, 2, 6]}
+DASH_DOTS: dict[str, Any] = {"fill": "dash", "dash": [10, 6, 2, 6, 2, 6]}
 LINES = {"solid": SOLID, "dashed": DASHED, "dotted": DOTTED, "dash-dot": DASH_DOT}
 # What has no look of its own: Grafana's palette would begin with green, which means goodput.
 OTHERS = {"mode": "shades", "fixedColor": BLUE}
@@ -101,6 +102,7 @@ LEGENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "leaked": (ERROR, DASHED),
     "timeout": (ERROR, DOTTED),
     "connection": (ERROR, DASH_DOT),
+    "invalid": (ERROR, DASH_DOTS),
     "attempts": (SKY, SOLID),  # what ran out when clients gave up
     "patience": (BLUE, DASHED),
     "budget": (GREY, DOTTED),

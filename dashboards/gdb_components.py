@@ -30,6 +30,13 @@ ROW_KEYS = {"title", "panels"}
 # What boards write short: the range of a rate, and the targets chosen above the panels.
 _SHORT = {"[R]": "[$__rate_interval]", "{I}": '{instance=~"$instance"}'}
 _INSTANCES_AND = re.compile(r"\{I, *")
+# The shedders of the regions chosen, and those of which no region is known: a service of your own.
+_TARGETS = (
+    "last_over_time(shed_info[$__range]) unless on (instance) "
+    'last_over_time(car_info{region!~"$region"}[$__range])'
+)
+# How Grafana's data source is told what kind of question a variable asks.
+_LABEL_VALUES, _QUERY_RESULT = 1, 3
 
 
 class Verbatim:
@@ -114,30 +121,44 @@ class LabelVariable(TemplatesItemBase):  # type: ignore[misc] # the builder ship
     def gen_json_from_data(self, data: Json, context: object) -> Json:
         """The variable's JSON; ValueError for a wrong key."""
         data = checked("label-variable", data, {"name", "label", "of", "values"}, set())
-        query = f"label_values({data['of']}, {data['values']})"
-        return {
-            "type": "query",
-            "name": data["name"],
-            "label": data["label"],
-            "datasource": DATASOURCE,
-            "definition": query,
-            "query": {
-                "qryType": 1,
-                "query": query,
-                "refId": "PrometheusVariableQueryEditor-VariableQuery",
-            },
-            # Also where the label has no value yet, nothing is left out.
-            "allValue": ".*",
-            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-            "includeAll": True,
-            "multi": True,
-            "options": [],
-            "refresh": 2,
-            "regex": "",
-            "sort": 1,
-            "hide": 0,
-            "skipUrlSync": False,
-        }
+        variable = _choice(data, f"label_values({data['of']}, {data['values']})", _LABEL_VALUES)
+        # Also where the label has no value yet, nothing is left out.
+        return {**variable, "allValue": ".*"}
+
+
+class TargetVariable(TemplatesItemBase):  # type: ignore[misc] # the builder ships no types
+    """The targets of the regions chosen. All of them are no more than these, so no `allValue`."""
+
+    def gen_json_from_data(self, data: Json, context: object) -> Json:
+        """The variable's JSON; ValueError for a wrong key."""
+        data = checked("target-variable", data, {"name", "label"}, set())
+        variable = _choice(data, f"query_result({_TARGETS})", _QUERY_RESULT)
+        return {**variable, "regex": '/[{,]instance="([^"]*)"/'}
+
+
+def _choice(data: Json, query: str, kind: int) -> Json:
+    """A variable that asks the data source, with everything chosen."""
+    return {
+        "type": "query",
+        "name": data["name"],
+        "label": data["label"],
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {
+            "qryType": kind,
+            "query": query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "includeAll": True,
+        "multi": True,
+        "options": [],
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+        "hide": 0,
+        "skipUrlSync": False,
+    }
 
 
 class _Collector:

@@ -62,6 +62,14 @@ def boards(names: list[str]) -> dict[str, Json]:
     return {name: json.loads(known[name].read_text(encoding="utf-8")) for name in chosen}
 
 
+def check_folder(folder: Path) -> None:
+    """Raise Failed, before anything that takes long, where no picture can be put."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failed(f"no folder for the pictures: {error}") from error
+
+
 @contextmanager
 def data(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
     """URL of a Prometheus, and start and end of the window in it."""
@@ -91,7 +99,8 @@ def page_data(board: Json, url: str, start: int, end: int) -> Json:
 def build() -> None:
     """Build the page with Vite, with the packages of the lock file."""
     steps = [["npm", "run", "build"]]
-    if not (HERE / "node_modules").is_dir():
+    # What npm writes last: an installation that was broken off is made again.
+    if not (HERE / "node_modules/.package-lock.json").is_file():
         steps.insert(0, ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
     for step in steps:
         say(f"{' '.join(step)} (a minute or two)")
@@ -103,6 +112,7 @@ def build() -> None:
 def preview(options: argparse.Namespace) -> None:
     """Take every picture that is asked for."""
     chosen = boards(options.board)
+    check_folder(Path(options.output))
     with data(options) as (url, start, end):
         pages = {name: page_data(board, url, start, end) for name, board in chosen.items()}
     build()
@@ -139,8 +149,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--prometheus", metavar="URL", help="take the data of a run from there")
     parser.add_argument("--end", type=int, metavar="UNIX", help="end of the window (now)")
     parser.add_argument("--seconds", type=int, default=900, help="length of the window (900)")
-    parser.add_argument("--output", default=str(ROOT / "docs"), help="folder (docs)")
+    parser.add_argument("--output", help="folder (docs; with --prometheus the current one)")
     options = parser.parse_args(arguments)
+    # The pictures in docs/ are those of the synthetic day.
+    options.output = options.output or ("." if options.prometheus else str(ROOT / "docs"))
     if missing := lacking(with_prometheus=not options.prometheus):
         say(f"make preview needs, on the PATH: {'; '.join(missing)}.", sys.stderr)
         return 2

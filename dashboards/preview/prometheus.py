@@ -84,5 +84,5 @@ def _asked(url: str, query: str, **parameters: str) -> list[dict[str, Any]]:
             return found
     except urllib.error.HTTPError as error:
         raise Failed(f"Prometheus refuses {query!r}: {error.read().decode()}") from error
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise Failed(f"Prometheus at {url} does not answer: {error}") from error
+    except (OSError, ValueError, KeyError) as error:  # no address, nobody there, no Prometheus
+        raise Failed(f"no Prometheus answers at {url}: {error}") from error

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.dashboards.promql import filled_in, label_values
+from tests.dashboards.promql import asked_by, filled_in
 
 BOARDS = Path(__file__).resolve().parents[2] / "dashboards/grafana"
 POINTS = 1000  # about as many as a panel is wide
@@ -52,8 +52,12 @@ def queries_of(board: dict[str, Any]) -> Iterator[Query]:
     title = board["title"]
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
-            series, label = label_values(variable["definition"])
-            yield Query(f"{title}, variable {variable['name']}", series, label=label)
+            asked, label = asked_by(variable)
+            place = f"{title}, variable {variable['name']}"
+            if variable["definition"].startswith("label_values"):
+                yield Query(place, asked, label=label)
+            else:
+                yield Query(place, asked, instant=True)
     for mark in board["annotations"]["list"]:
         if "target" in mark:
             yield Query(f"{title}, annotation {mark['name']}", mark["target"]["expr"])

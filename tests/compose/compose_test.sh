@@ -2,8 +2,9 @@
 # The stack of docker-compose.yml on a real engine: starts it under a name of its own, waits until
 # every service is healthy, makes a plan, conducts a short surge with a fault, asks Prometheus whether
 # the series moved, the fault was seen and every query of every board has an answer, and Toxiproxy
-# whether the fault is gone; makes an alert fire and go; kills a worker and the database while another
-# surge runs; adds replicas under load; and removes everything again.
+# whether the fault is gone; has a run refuse to break what is not steady; makes an alert fire and go;
+# kills a worker and the database while another surge runs; adds replicas under load; and removes
+# everything again.
 #
 # Exit: 0 passed, 1 failed, 77 not possible here (the reason is printed).
 # LAUNCHDAY_COMPOSE_SANDBOX names a script that provides an engine and images where no image
@@ -40,6 +41,18 @@ conduct() {
     fail "the run left no complete record"
   compose run --rm -T launchday audit "$run" || fail "something was lost or doubled, or nobody can tell"
   say "the surge was conducted, exit code $status"
+}
+
+# At the peak the target is not steady: a run whose experiment wants it steady injects nothing.
+an_unsteady_target_is_left_alone() {
+  local status=0 steady='chaos_steady_state_ok{job="launchday"}' least most
+  limit=120 compose run --rm -T surge launch_day --experiment gateway_very_slow \
+    -p peak_seconds=40 "${quick[@]}" || status=$?
+  [ "$status" = 3 ] || fail "the run at an unsteady target ended with exit code $status, not 3"
+  least=$(number "min(min_over_time(${steady}[2m]))")
+  most=$(number "max(max_over_time(${steady}[2m]))")
+  [ "$least/$most" = 0/1 ] || fail "chaos_steady_state_ok was between '$least' and '$most', not 0 and 1"
+  say "an unsteady target was left alone; Prometheus: chaos_steady_state_ok was 1, then 0"
 }
 
 # The capacity board has nothing to show before a plan, so there is one, of a record that was made up.
@@ -198,6 +211,7 @@ run_began=$(date +%s)
 conduct --experiment slow_gateway -p peak_seconds=24
 compose exec -T reports sh -c 'grep -q "\"undone\"" runs/*-launch_day/faults.jsonl' || fail "no fault was undone"
 fault_was_seen
+an_unsteady_target_is_left_alone
 an_alert_fires_and_resolves
 # On a busy machine one scrape in a while takes longer than its second.
 all_are_scraped() {

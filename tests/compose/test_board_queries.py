@@ -17,7 +17,8 @@ def test_every_query_of_every_panel_is_asked_and_each_once() -> None:
     targets = {target["expr"] for panel in panels for target in panel.get("targets", [])}
     assert targets <= {query.expression for query in asked}
     assert len({(each.expression, each.instant, each.label) for each in asked}) == len(asked)
-    assert {query.label for query in asked} >= {"", "region", "instance", "run"}
+    assert {query.label for query in asked} == {"", "region", "run", "dependency"}
+    assert [query for query in asked if query.place.endswith("variable instance")]
 
 
 def test_what_grafana_would_ask_is_asked() -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from launchday.metric_names import ALL, Kind, Metric
 
@@ -42,12 +43,19 @@ def filled_in(expression: str, window: str = "50s") -> str:
     return re.sub(r"\$(?!__)\w+", ".*", expression)
 
 
-def label_values(definition: str) -> tuple[str, str]:
-    """Series and label of a variable: `label_values(car_info, region)`."""
-    asked = re.fullmatch(r"label_values\((.+), (\w+)\)", definition)
-    if not asked:
-        raise ValueError(f"no label_values(SERIES, LABEL): {definition}")
-    return asked[1], asked[2]
+def asked_by(variable: dict[str, Any]) -> tuple[str, str]:
+    """What a variable asks for, and the label of it that it shows.
+
+    `label_values(SERIES, LABEL)`, or `query_result(EXPRESSION)` and a pattern that finds the label.
+    """
+    values = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+    if values:
+        return values[1], values[2]
+    result = re.fullmatch(r"query_result\((.+)\)", variable["definition"])
+    label = re.fullmatch(r'/\[\{,\](\w+)="\(\[\^"\]\*\)"/', variable["regex"])
+    if not result or not label:
+        raise ValueError(f"neither label_values nor query_result: {variable}")
+    return result[1], label[1]
 
 
 def grouped_by(expression: str) -> set[str]:

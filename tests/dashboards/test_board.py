@@ -2,12 +2,15 @@
 
 import itertools
 import re
+from enum import StrEnum
 from typing import Any
 
 import pytest
 
 from dashboards.colours import ERROR, FAULT, GOODPUT, LEGENDS, NAMED, SHED
 from dashboards.gdb_panels import legend_of
+from launchday.load.retry import GaveUp
+from launchday.outcomes import Outcome
 from tests.dashboards.conftest import BOARDS, load, panels_of
 from tests.dashboards.promql import grouped_by, labels_of, selectors
 
@@ -40,7 +43,8 @@ def test_the_questions_of_a_launch_day_have_a_panel(all_expressions: list[str]) 
         "shed_retry_after_seconds_bucket", "car_request_seconds_bucket", "car_capacity_rps",
         "car_dependency_seconds_bucket", "car_slots_busy_seconds_total", "car_slots_waiting",
         "car_unavailable_total", "car_breaker_state", "car_stale_reads_total",
-        "launchday_corrected_seconds_bucket", "chaos_fault_active",
+        "launchday_corrected_seconds_bucket", "chaos_fault_active", "chaos_steady_state_ok",
+        "launchday_retries_total", "launchday_give_ups_total",
     }  # fmt: skip
 
 
@@ -136,7 +140,8 @@ def test_only_declared_variables_are_used_and_they_ask_again_with_the_time(
     for variable in variables.values():
         if variable["type"] == "query":
             assert variable["refresh"] == 2
-            assert variable["allValue"] == ".*"
+            # Where a label has no value yet, nothing is left out; targets are those of the regions.
+            assert variable.get("allValue") == (None if variable["name"] == "instance" else ".*")
             assert variable["datasource"]["uid"] == "${datasource}"
 
 
@@ -196,6 +201,18 @@ def test_lines_in_one_panel_differ_by_more_than_hue(panels: list[dict[str, Any]]
             assert len(looks) == len(set(looks)), panel["title"]
 
 
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [("Requests by outcome", Outcome), ("Retries", Outcome), ("Gave up", GaveUp)],
+)
+def test_everything_that_clients_can_see_has_a_look_of_its_own(
+    title: str, expected: type[StrEnum]
+) -> None:
+    (panel,) = [each for each in panels_of(load("launchday-client")) if each["title"] == title]
+    styled = {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]}
+    assert styled == set(expected)
+
+
 def test_purple_is_for_faults_and_green_for_what_went_well(panels: list[dict[str, Any]]) -> None:
     assert FAULT not in {found for found, _ in LEGENDS.values()}
     for panel in panels:
@@ -239,8 +256,9 @@ def test_the_graphs_are_marked_where_a_fault_is_in_and_where_a_phase_begins(
     (found,) = [a for a in board["annotations"]["list"] if a["name"] == name]
     assert found["target"]["interval"] == "1s"  # without it Grafana asks once a minute
     assert found["useValueForTime"] is False
+    assert 'launchday_phase{run=~"$run"}' in found["target"]["expr"]
     metric = {"Faults": "chaos_fault_active", "Phases": "launchday_phase"}[name]
-    assert {selector.metric for selector in selectors(found["target"]["expr"])} == {metric}
+    assert next(selectors(found["target"]["expr"])).metric == metric
     shown = re.findall(r"{{(\w+)}}", found["titleFormat"] + found["textFormat"])
     assert {*shown, found["tagKeys"]} <= labels_of(metric)
 

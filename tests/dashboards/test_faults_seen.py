@@ -58,7 +58,7 @@ def test_a_shaded_region_says_which_fault_of_which_experiment(annotation: dict[s
         for sample in metric.samples
         if metric.name == "chaos_fault_active"
     ]
-    assert annotation["target"]["expr"] == f"{sample.name} == {sample.value:g}"
+    assert annotation["target"]["expr"].startswith(f"{sample.name} == {sample.value:g} and ")
     assert words(annotation, sample.labels) == "down gateway on gateway, Both, link=gateway"
 
 
@@ -66,10 +66,12 @@ def test_a_shaded_region_says_which_fault_of_which_experiment(annotation: dict[s
 def test_graphs_are_shaded_for_each_fault_while_it_is_in_and_not_without_a_conductor(
     annotation: dict[str, Any], tmp_path: Path
 ) -> None:
-    shaded = annotation["target"]["expr"]
+    shaded = annotation["target"]["expr"].replace("$run", "this")
+    of_another_run = annotation["target"]["expr"].replace("$run", "other")
     port = free_port()
     with serving(tmp_path, SCRAPES.format(port=port)) as url:
         with exposed(port) as gauges:
+            gauges.at("this", ("peak",), "peak", 1.0)
             for link in ("gateway", "database"):
                 gauges.saw({"event": "planned", **fault(link)})
             wait_for(url, "chaos_fault_active == 0", 2)
@@ -77,6 +79,7 @@ def test_graphs_are_shaded_for_each_fault_while_it_is_in_and_not_without_a_condu
             gauges.saw({"event": "applied", **fault("gateway")})
             (found,) = wait_for(url, shaded, 1)
             assert words(annotation, found["metric"]).startswith("down gateway on gateway, ")
+            assert results(url, of_another_run) == []
             gauges.saw({"event": "applied", **fault("database")})
             wait_for(url, shaded, 2)
             gauges.saw({"event": "undone", **fault("gateway")})

@@ -14,7 +14,7 @@ from dashboards.preview import model, png, preview
 from dashboards.preview.answers import answers, filled_in, marks, page_height, regions
 from dashboards.preview.launch_day import Series, constant, lines, missing, open_metrics
 from dashboards.preview.pictures import serving_files
-from dashboards.preview.prometheus import Failed
+from dashboards.preview.prometheus import Failed, over_window
 from dashboards.preview.series import OTHERS, tables
 from launchday.metric_names import ALL, Kind
 from tests.dashboards.conftest import ROOT
@@ -170,3 +170,42 @@ def test_packages_are_pinned_and_locked_with_checksums_and_without_a_host() -> N
         assert one["integrity"].startswith("sha512-"), name
     for name, pin in pins.items():
         assert installed[f"node_modules/{name}"]["version"] == pin
+
+
+def test_pictures_of_a_run_leave_those_in_docs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(preview, "lacking", lambda with_prometheus: [])
+    monkeypatch.setattr(preview, "preview", lambda options: asked.append(options.output))
+    assert preview.main([]) == 0
+    assert preview.main(["--prometheus", "http://127.0.0.1:1"]) == 0
+    assert preview.main(["--prometheus", "http://127.0.0.1:1", "--output", str(tmp_path)]) == 0
+    assert asked == [str(ROOT / "docs"), ".", str(tmp_path)]
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "localhost:1", "http://127.0.0.1:1", "nonsense"])
+def test_an_address_without_a_prometheus_is_refused_in_a_line(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(preview, "lacking", lambda with_prometheus: [])
+    assert preview.main(["--prometheus", url, "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"no Prometheus answers at {url}/api/v1/")
+
+
+def test_a_page_that_is_no_prometheus_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "api/v1").mkdir(parents=True)
+    (tmp_path / "api/v1/query_range").write_text("<html>Hello</html>", encoding="utf-8")
+    with serving_files(tmp_path) as (url, _), pytest.raises(Failed, match="no Prometheus answers"):
+        over_window(url, "up", 0, 1)
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(Failed, match="no folder for the pictures"):
+        preview.check_folder(tmp_path / "file/pictures")
+    preview.check_folder(tmp_path / "new/pictures")
+    assert (tmp_path / "new/pictures").is_dir()

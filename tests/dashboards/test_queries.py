@@ -16,7 +16,7 @@ import yaml
 from tests.dashboards.conftest import ROOT
 from tests.dashboards.launch_day import FAULT_SECONDS, PHASES, SECONDS, open_metrics
 from tests.dashboards.prometheus_server import programs, results, serving
-from tests.dashboards.promql import filled_in, label_values
+from tests.dashboards.promql import asked_by, filled_in
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_every_variable_has_something_to_choose(
 ) -> None:
     url, end = prometheus
     for variable in board["templating"]["list"][1:]:
-        series, label = label_values(variable["definition"])
+        series, label = asked_by(variable)
         found = results(url, f"group by ({label}) ({filled_in(series)})", time=str(end))
         assert all(each["metric"] for each in found), variable["name"]
         assert found, variable["name"]

@@ -40,7 +40,8 @@ export function Heatmap(props: Props) {
   const { panel, theme, timeRange, marks } = props;
   const [options, data] = useMemo(() => {
     const { edges, rows } = bucketRows(props);
-    const most = Math.max(...rows.flatMap((row) => [...row.values()]));
+    // Not Math.max(...counts): an hour has more of them than a call may have arguments.
+    const most = rows.reduce((high, row) => [...row.values()].reduce((a, b) => Math.max(a, b), high), 0);
     const unit = panel.options.yAxis?.unit;
     const names = edges.map((edge) => (edge === '+Inf' ? 'more' : unitText(unit, Number(edge))));
     const times = [timeRange.from.unix(), timeRange.to.unix()];
@@ -148,14 +149,23 @@ export function StateTimeline(props: Props) {
   return <Plot options={options} data={data} />;
 }
 
+function axisField({ panel, frames }: Props, end: 'x' | 'y') {
+  const wanted = panel.options.series[0][end].matcher.options;
+  return frames[0].fields.find(
+    (field) => field.type === FieldType.number && (field.config.displayNameFromDS ?? field.name) === wanted
+  );
+}
+
+/** A service that is not the reference backend may have no more than one of the two. */
+export function hasBoth(props: Props): boolean {
+  return Boolean(axisField(props, 'x') && axisField(props, 'y'));
+}
+
 export function XyChart(props: Props) {
-  const { panel, frames, theme } = props;
+  const { panel, theme } = props;
   const [options, data] = useMemo(() => {
-    const numbers = frames[0].fields.filter((field) => field.type === FieldType.number);
     const wanted = (end: 'x' | 'y') => panel.options.series[0][end].matcher.options;
-    const [x, y] = (['x', 'y'] as const).map(
-      (end) => numbers.find((field) => (field.config.displayNameFromDS ?? field.name) === wanted(end))!
-    );
+    const [x, y] = [axisField(props, 'x')!, axisField(props, 'y')!];
     const both = x.values.map((value, index) => [value, y.values[index]]).filter(([a, b]) => a !== null && b !== null);
     both.sort(([a], [b]) => a - b);
     const colour = theme.visualization.getColorByName(panel.fieldConfig.defaults.color?.fixedColor ?? 'blue');

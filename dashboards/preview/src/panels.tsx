@@ -11,7 +11,7 @@ import {
 import { BarGauge, BigValue, TimeSeries, UPlotConfigBuilder } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import type uPlot from 'uplot';
-import { Arc, Heatmap, StateTimeline, XyChart } from './drawn';
+import { Arc, hasBoth, Heatmap, StateTimeline, XyChart } from './drawn';
 import { Answer, Mark, Panel } from './input';
 import { drawMarks } from './marks';
 
@@ -146,7 +146,7 @@ export function Content(props: Props) {
     case 'state-timeline':
       return <StateTimeline {...props} />;
     case 'xychart':
-      return <XyChart {...props} />;
+      return hasBoth(props) ? <XyChart {...props} /> : <Empty {...props} />;
     default:
       return <pre style={{ whiteSpace: 'pre-wrap' }}>{panel.options?.content ?? `No preview of ${panel.type}`}</pre>;
   }
