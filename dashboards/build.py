@@ -19,6 +19,7 @@ from dashboards.colours import BLUE, FAULT
 from dashboards.gdb_components import DATASOURCE, Json, built, promql
 from dashboards.gdb_panels import GRID_COLUMNS
 from dashboards.metrics_page import page
+from dashboards.names import check_names
 
 HERE = Path(__file__).resolve().parent
 METRICS_PAGE = HERE.parent / "docs" / "metrics.md"
@@ -138,13 +139,19 @@ def modern(old: Json) -> Json:
 def build(boards: Path) -> dict[str, str]:
     """File name -> text of every dashboard that the YAML files in `boards` define.
 
-    Raises ValueError, which names the file, when a board has a wrong key or lacks one.
+    Raises ValueError, which names the place, when a board has a wrong key, lacks one, or asks for a
+    metric that there is not.
     """
-    dashboards = built(sorted(boards.glob("*.yaml")))
-    return {
-        f"{name}.json": json.dumps(modern(old), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        for name, old in dashboards.items()
-    }
+    texts = {}
+    for name, old in built(sorted(boards.glob("*.yaml"))).items():
+        board = modern(old)
+        try:
+            check_names(board)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        text = json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False)
+        texts[f"{name}.json"] = f"{text}\n"
+    return texts
 
 
 def stale(texts: dict[str, str], folder: Path) -> list[str]:

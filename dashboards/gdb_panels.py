@@ -25,6 +25,7 @@ COLUMNS_PER_SPAN = 2  # the builder counts 12 columns
 LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND: Json = {"displayMode": "list", "placement": "bottom", "showLegend": True}
 TOOLTIP: Json = {"mode": "multi", "sort": "desc"}
+MOST_WITH_NUMBERS = 4  # lines whose legends have the last and the greatest value
 HIDE: Json = {"legend": False, "tooltip": False, "viz": False}
 
 
@@ -118,15 +119,20 @@ class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the bui
 
     `legends`: values of labels that have a look of their own in every panel. `looks`: what a legend
     (or those like `/^up/`) looks like in this one. `right`: legends on a right axis, with a unit.
+    Legends of more than four lines, known by their looks or `crowded`, are names without numbers:
+    with them they would be cut, and what is cut are the last names.
     """
 
     kind = "timeseries"
     optional: ClassVar[set[str]] = {
-        "stacked", "thresholds", "min", "max", "decimals", "legends", "looks", "right",
+        "stacked", "thresholds", "min", "max", "decimals", "legends", "looks", "right", "crowded",
     }  # fmt: skip
 
     def options(self, data: Json) -> Json:
-        return {"legend": {**LEGEND, "calcs": ["lastNotNull", "max"]}, "tooltip": TOOLTIP}
+        looks = len(data.get("legends", [])) + len(data.get("looks", {}))
+        crowded = data.get("crowded", looks > MOST_WITH_NUMBERS)
+        calcs = [] if crowded else ["lastNotNull", "max"]
+        return {"legend": {**LEGEND, "calcs": calcs}, "tooltip": TOOLTIP}
 
     def defaults(self, data: Json) -> Json:
         stacked = data.get("stacked", False)

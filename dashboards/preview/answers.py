@@ -13,9 +13,10 @@ CELL_PIXELS = 38  # a row of the grid with its gap, as in src/main.tsx
 HEADER_PIXELS = 48
 
 
-def filled_in(expression: str, seconds: int) -> str:
+def filled_in(expression: str, seconds: int, targets: str = ".*") -> str:
     """The query that Grafana sends when every variable is All and the scrape interval 1 s."""
     known = {"$__rate_interval": "5s", "$__range": f"{seconds}s", "$__interval": "1s"}
+    known["$instance"] = targets
     for name, value in known.items():
         expression = expression.replace(name, value)
     return re.sub(r"\$(?!__)\w+", ".*", expression)
@@ -27,8 +28,17 @@ def page_height(board: Json) -> int:
     return HEADER_PIXELS + CELL_PIXELS * int(below)
 
 
+def targets_of(board: Json, seconds: int, ask: Ask) -> str:
+    """What `$instance` stands for when it is All: not every process that Prometheus knows."""
+    (chosen,) = (each for each in board["templating"]["list"] if each["name"] == "instance")
+    asked = chosen["definition"].removeprefix("query_result(").removesuffix(")")
+    series = ask(filled_in(asked, seconds), True)
+    return "|".join(sorted({one["metric"].get("instance", "") for one in series}))
+
+
 def answers(board: Json, seconds: int, ask: Ask) -> dict[str, list[Json]]:
     """Panel id -> the answer to each of its queries."""
+    targets = targets_of(board, seconds, ask)
     found: dict[str, list[Json]] = {}
     for panel in board["panels"]:
         found[str(panel["id"])] = [
@@ -38,7 +48,7 @@ def answers(board: Json, seconds: int, ask: Ask) -> dict[str, list[Json]]:
                 "format": target.get("format", "time_series"),
                 "instant": target.get("instant", False),
                 "series": numbers(
-                    ask(filled_in(target["expr"], seconds), target.get("instant", False))
+                    ask(filled_in(target["expr"], seconds, targets), target.get("instant", False))
                 ),
             }
             for target in panel.get("targets", [])

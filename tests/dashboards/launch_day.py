@@ -39,12 +39,11 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "launchday_corrected_seconds": tuple(Outcome),
     "launchday_service_seconds": tuple(Outcome),
 }
-STATES = {
+STATES: dict[str, tuple[str, ...]] = {
     "car_breaker_state": ("closed", "open", "half_open"),
     "launchday_users": ("busy", "parked"),
 }
 REASONS: dict[str, tuple[str, ...]] = {"launchday_give_ups_total": tuple(GaveUp)}
-_OF_METRICS = {"outcome": OUTCOMES, "state": STATES, "reason": REASONS}
 # What comes from elsewhere: its type, labels and value at a second.
 OTHERS = (
     ("up", "gauge", "", 0),
@@ -55,15 +54,20 @@ OTHERS = (
 )
 
 
-def open_metrics(start: int, recorded: tuple[str, ...]) -> str:
-    """The text; `recorded` are the names of the recording rules, which need no history then."""
+def open_metrics(start: int, recorded: tuple[str, ...] = (), *, idle: bool = False) -> str:
+    """The text; `recorded` are the names of the recording rules, which need no history then.
+
+    Nothing is counted while it is `idle`, and the capacity of a plan is not known.
+    """
     lines: list[str] = []
     for metric in ALL:
+        if idle and metric.name.startswith("launchday_capacity"):
+            continue
         lines.append(f"# TYPE {metric.name.removesuffix('_total')} {metric.kind}")
         for labels in _label_sets(metric):
             by_series: dict[str, list[str]] = {}
             for second in range(SECONDS):
-                for name, value in _samples(metric, labels, second):
+                for name, value in _samples(metric, labels, second, 0 if idle else second):
                     by_series.setdefault(name, []).append(f"{name} {value} {start + second}")
             lines.extend(itertools.chain.from_iterable(by_series.values()))
     for name, kind, labels, step in (*OTHERS, *((name, "gauge", "", 0) for name in recorded)):
@@ -86,26 +90,30 @@ def _label_sets(metric: Metric) -> list[str]:
 
 
 def _choices(metric: Metric, label: str) -> tuple[str, ...]:
-    own = _OF_METRICS.get(label, {})
+    own = {"outcome": OUTCOMES, "state": STATES, "reason": REASONS}.get(label, {})
     return own.get(metric.name, VALUES.get(label, ("x",)))
 
 
-def _samples(metric: Metric, labels: str, second: int) -> Iterator[tuple[str, float]]:
-    """Name with labels and value `second` seconds after the start; counters rise by 10/s."""
-    if metric.kind is not Kind.HISTOGRAM:
+def _samples(metric: Metric, labels: str, second: int, counted: int) -> Iterator[tuple[str, float]]:
+    """Name with labels and value `second` seconds after the start; counters rise by 10/s.
+
+    They count for `counted` seconds.
+    """
+    if metric.kind is Kind.COUNTER:
+        yield f"{metric.name}{{{labels}}}", 10 * counted
+        return
+    if metric.kind is Kind.GAUGE:
         yield f"{metric.name}{{{labels}}}", _value(metric, labels, second)
         return
     for index, edge in enumerate((*metric.buckets, math.inf), start=1):
         share = index / (len(metric.buckets) + 1)
         le = "+Inf" if edge == math.inf else repr(edge)
-        yield f'{metric.name}_bucket{{{labels},le="{le}"}}', round(10 * second * share)
-    yield f"{metric.name}_count{{{labels}}}", 10 * second
-    yield f"{metric.name}_sum{{{labels}}}", 2.0 * second
+        yield f'{metric.name}_bucket{{{labels},le="{le}"}}', round(10 * counted * share)
+    yield f"{metric.name}_count{{{labels}}}", 10 * counted
+    yield f"{metric.name}_sum{{{labels}}}", 2.0 * counted
 
 
 def _value(metric: Metric, labels: str, second: int) -> float:
-    if metric.kind is Kind.COUNTER:
-        return 10 * second
     if metric.name == "chaos_fault_active":
         return int(second in FAULT_SECONDS)
     if metric.name == "chaos_steady_state_ok":

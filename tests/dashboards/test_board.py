@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dashboards.colours import ERROR, FAULT, GOODPUT, LEGENDS, NAMED, SHED
-from dashboards.gdb_panels import legend_of
+from dashboards.gdb_panels import MOST_WITH_NUMBERS, legend_of
 from launchday.load.retry import GaveUp
 from launchday.outcomes import Outcome
 from tests.dashboards.conftest import BOARDS, load, panels_of
@@ -211,6 +211,18 @@ def test_everything_that_clients_can_see_has_a_look_of_its_own(
     (panel,) = [each for each in panels_of(load("launchday-client")) if each["title"] == title]
     styled = {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]}
     assert styled == set(expected)
+
+
+def test_legends_of_many_lines_are_names_only_so_that_none_is_cut(
+    panels: list[dict[str, Any]],
+) -> None:
+    for panel in panels:
+        if panel["type"] == "timeseries":
+            styled = {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]}
+            by_labels = any("{{" in t["legendFormat"] for t in panel["targets"])
+            known = [name for name in styled if "\\d" not in name]  # those of targets are patterns
+            if by_labels and len(known) > MOST_WITH_NUMBERS:
+                assert panel["options"]["legend"]["calcs"] == [], panel["title"]
 
 
 def test_purple_is_for_faults_and_green_for_what_went_well(panels: list[dict[str, Any]]) -> None:

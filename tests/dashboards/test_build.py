@@ -82,7 +82,7 @@ def test_panels_that_do_not_fit_go_to_the_next_line(tmp_path: Path) -> None:
     [
         (
             "staked: true",
-            "one.yaml: timeseries-panel 'A' does not know staked; its keys are: decimals",
+            "one.yaml: timeseries-panel 'A' does not know staked; its keys are: crowded",
         ),
         ("thresholds: 3", "int"),
     ],
@@ -116,6 +116,33 @@ def test_a_wrong_key_around_the_panels_is_refused_with_the_file(
     (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=complaint):
         build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ("rate(shed_request_total[5s])", "asks for shed_request_total; .* but shed_requests_total"),
+        ("sum(car_request_seconds)", "asks for car_request_seconds; src/launchday/metric_names.py"),
+    ],
+)
+def test_a_metric_that_was_renamed_is_refused_with_the_panel(
+    tmp_path: Path, asked: str, complaint: str
+) -> None:
+    text = BOARD.replace("PLACE", "").replace('rate(m{code!~"5..", path=~"/a/.*"}[5s])', asked)
+    (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^one: the panel 'A' {complaint}"):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "asked", ['m{a="shed_nothing"}', "job:shed_requests:rate30s", "car_request_seconds_count"]
+)
+def test_what_is_quoted_recorded_or_part_of_a_histogram_is_no_unknown_metric(
+    tmp_path: Path, asked: str
+) -> None:
+    text = BOARD.replace("PLACE", "").replace('rate(m{code!~"5..", path=~"/a/.*"}[5s])', asked)
+    (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
+    assert build(tmp_path).keys() == {"one.json"}
 
 
 def test_short_forms_are_written_out() -> None:

@@ -77,6 +77,7 @@ def test_times_are_those_of_the_start() -> None:
 def test_a_query_is_asked_as_grafana_asks_it() -> None:
     asked = filled_in('sum(rate(a{i=~"$instance"}[$__rate_interval])) + b[$__range]', 269)
     assert asked == 'sum(rate(a{i=~".*"}[5s])) + b[269s]'
+    assert filled_in('a{i=~"$instance", r=~"$run"}', 9, "x|y") == 'a{i=~"x|y", r=~".*"}'
 
 
 def test_every_query_of_a_board_is_asked_and_its_answer_kept(board: dict[str, Any]) -> None:
@@ -84,12 +85,20 @@ def test_every_query_of_a_board_is_asked_and_its_answer_kept(board: dict[str, An
 
     def ask(query: str, at_end: bool) -> list[dict[str, Any]]:
         asked.append((query, at_end))
-        return [{"metric": {"phase": "peak"}, "values": [[10.0, "1"], [11.0, "1"]]}]
+        return [
+            {
+                "metric": {"phase": "peak", "instance": "one:9100"},
+                "values": [[10.0, "1"], [11.0, "1"]],
+            }
+        ]
 
     found = answers(board, 100, ask)
     targets = [target for panel in board["panels"] for target in panel.get("targets", [])]
-    assert [at_end for _, at_end in asked] == [target["instant"] for target in targets]
+    assert 'unless on (instance) last_over_time(car_info{region!~".*"}[100s])' in asked[0][0]
+    assert [at_end for _, at_end in asked[1:]] == [target["instant"] for target in targets]
     assert sum(len(each) for each in found.values()) == len(targets)
+    of_targets = [target for target in targets if "$instance" in target["expr"]]
+    assert len([query for query, _ in asked if 'instance=~"one:9100"' in query]) == len(of_targets)
     # `${1}` is a group of label_replace, and Grafana leaves it alone too.
     assert not [query for query, _ in asked if "$" in query.replace("${1}", "")]
     assert {mark["name"] for mark in marks(board, 100, ask)} == {"Faults", "Phases"}

@@ -7,6 +7,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,26 @@ def prometheus(
     tmp_path_factory: pytest.TempPathFactory, rules: list[dict[str, Any]]
 ) -> Iterator[tuple[str, int]]:
     """URL of a Prometheus with a minute of data, and the Unix time of the data's end."""
+    recorded = tuple(rule["record"] for rule in rules if "record" in rule)
+    with holding(tmp_path_factory.mktemp("prometheus"), recorded) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The same of a minute in which nobody came."""
+    with holding(tmp_path_factory.mktemp("idle"), (), idle=True) as found:
+        yield found
+
+
+@contextmanager
+def holding(
+    folder: Path, recorded: tuple[str, ...], *, idle: bool = False
+) -> Iterator[tuple[str, int]]:
     _, tool = programs()
-    folder = tmp_path_factory.mktemp("prometheus")
     # Blocks are cut at even hours; half an hour ago keeps clear of Prometheus' open block too.
     start = int(time.time()) - 1800
-    recorded = tuple(rule["record"] for rule in rules if "record" in rule)
-    (folder / "data.om").write_text(open_metrics(start, recorded), encoding="utf-8")
+    (folder / "data.om").write_text(open_metrics(start, recorded, idle=idle), encoding="utf-8")
     create = [tool, "tsdb", "create-blocks-from", "openmetrics", "data.om", "data"]
     subprocess.run(create, cwd=folder, check=True, capture_output=True)
     with serving(folder, "{}\n") as url:
@@ -53,6 +68,17 @@ def test_every_panels_query_gives_numbers(
         query = filled_in(expression)
         values = [float(result["value"][1]) for result in results(url, query, time=str(end))]
         assert values, f"no data: {query}"
+        assert all(math.isfinite(value) for value in values), f"{values}: {query}"
+
+
+def test_what_is_not_known_while_nobody_comes_is_a_gap(
+    idle: tuple[str, int], expressions: list[str]
+) -> None:
+    """Of NaN, which 0 / 0 is, Grafana makes a line across the gap, or draws nothing at all."""
+    url, end = idle
+    for expression in expressions:
+        query = filled_in(expression)
+        values = [float(result["value"][1]) for result in results(url, query, time=str(end))]
         assert all(math.isfinite(value) for value in values), f"{values}: {query}"
 
 
