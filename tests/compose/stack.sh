@@ -49,11 +49,15 @@ clean_up() {
     compose ps --all || true
     compose logs --no-color --tail 8 || true
   fi
+  # As docs/compose.md says it, which has to be enough; the images are ours to remove.
+  compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+  local label=label=com.docker.compose.project=$project left
+  left=$(docker ps --all --quiet --filter "$label"
+         docker volume ls --quiet --filter "$label"; docker network ls --quiet --filter "$label")
   compose --profile '*' down --volumes --remove-orphans --rmi local --timeout 5 >/dev/null 2>&1 || true
-  local label=label=com.docker.compose.project=$project
-  if [ -n "$(docker ps --all --quiet --filter "$label"; docker volume ls --quiet --filter "$label"
-             docker network ls --quiet --filter "$label"; docker image ls --quiet --filter "$label")" ]; then
-    say "FAILED: something of $project is left, see docker ps --all --filter $label"
+  left+=$(docker image ls --quiet --filter "$label")
+  if [ -n "$left" ]; then
+    say "FAILED: something of $project was left:" $left
     status=1
   fi
   [ "$status" != 0 ] || say "PASSED, and nothing is left"

@@ -125,6 +125,14 @@ def test_the_links_of_the_experiments_are_there_with_a_service_behind_each() -> 
     assert len(set(listens)) == len(listens)
 
 
+def test_down_with_volumes_removes_all_of_them() -> None:
+    """Compose leaves out what only services of profiles have, unless these are named."""
+    mounts = {
+        m for each in SERVICES.values() if "profiles" not in each for m in each.get("volumes", ())
+    }
+    assert COMPOSE["volumes"].keys() <= {mount.partition(":")[0] for mount in mounts}
+
+
 def test_the_leases_outlive_the_conductor_that_wrote_them() -> None:
     conductor = SERVICES["launchday"]
     state = conductor["environment"]["XDG_STATE_HOME"]
