@@ -64,3 +64,9 @@ def test_validation_is_advised_only_where_a_rate_is_recommended() -> None:
     unproved = next_steps(replace(whole, per_replica=None))
     assert not any("--validate" in advice for advice in unproved)
     assert any("no rate is proved yet" in advice for advice in unproved)
+
+
+def test_that_refusals_are_cheap_is_said_to_be_assumed() -> None:
+    assert "refuses what is too much at little cost (assumed)" in " ".join(shown(plan()).split())
+    known = plan(Request(objective=OBJECTIVE, refusal_ratio=0.2))
+    assert "(assumed)" not in shown(known)

@@ -53,7 +53,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append(("objective crossed at", crossing))
     for demand in plan.bottleneck.demands[:3] if plan.bottleneck else ():
         rows.append((f"{demand.resource} full at", f"{with_interval(demand.saturates_rps)} rps"))
-    if plan.usl and not plan.usl.refused:
+    if plan.usl and not (plan.usl.refused or plan.refused):
         rows.append(("scalability", _usl(plan)))
     if plan.replicas:
         rows.append(("replicas to run", f"{planned(plan.replicas):,}"))
@@ -76,7 +76,9 @@ def _retries(plan: Plan) -> str:
     stuck = [row.policy for row in plan.retry if row.stuck]
     load = percent(plan.retry[0].utilisation)
     if not stuck:
-        return f"cannot hold the target down at {load} of capacity"
+        assumed = plan.request.shedding and plan.retry[0].ratio is None
+        doubt = ", if it refuses what is too much at little cost (assumed)" if assumed else ""
+        return f"cannot hold the target down at {load} of capacity{doubt}"
     return f"can hold the target down at {load} of capacity: {joined(stuck)}"
 
 

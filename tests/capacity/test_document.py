@@ -14,7 +14,16 @@ import pytest
 from launchday.capacity.answer import Plan, Request
 from launchday.capacity.document import document, schema, to_json
 from launchday.capacity.results import Estimate
-from tests.capacity.plans import OBJECTIVE, REQUEST, VALIDATION, estimate, found, plan
+from tests.capacity.plans import (
+    OBJECTIVE,
+    REQUEST,
+    VALIDATION,
+    bottleneck,
+    demand,
+    estimate,
+    found,
+    plan,
+)
 
 
 @lru_cache
@@ -86,6 +95,7 @@ def test_without_a_model_the_flags_are_still_a_list_and_say_why() -> None:
     assert refused["usl"]["refused"] == "no step is steady"
     assert refused["refused"] == "replicas are mixed"
     assert refused["valid_to"] is None
+    assert refused["validity"] is None
 
 
 def test_every_number_says_how_it_was_found_and_from_what() -> None:
@@ -121,3 +131,12 @@ def test_the_validity_is_in_the_unit_of_the_loads_that_were_set() -> None:
     table = document(plan(measured=replace(plan().measured, steps=others)))
     assert table["valid_to"] == table["validity"]["valid_to_concurrency"]
     assert table["valid_to_unit"] == "requests in flight"
+
+
+@pytest.mark.parametrize(("full_at", "share"), [(400.0, 178 / 392), (150.0, 1.0)])
+def test_what_v_rests_on_is_beside_it(full_at: float, share: float) -> None:
+    """The lower end of the rate by the lower end of what CPU allows; no more than there is."""
+    limits = replace(bottleneck(), demands=(demand("CPU", 0.0025, 1.0, full_at),))
+    made = document(plan(bottleneck=limits))
+    assert [row["cpu_share"] for row in made["retry"]] == [pytest.approx(share)] * 6
+    assert "cpu_share" in made["retry"][0]["vulnerability"]["method"]

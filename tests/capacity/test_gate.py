@@ -146,6 +146,19 @@ def test_requests_that_wait_in_front_of_the_target_break_nothing(tmp_path: Path)
     assert found.steps[0].steady
 
 
+def test_requests_that_waited_in_vain_do_not_break_littles_law(tmp_path: Path) -> None:
+    """A target that refuses after a wait was taken for one that something else loads."""
+
+    def metrics(second: int) -> dict[str, float]:
+        waits = 'shed_queue_wait_seconds_sum{class="critical",outcome="%s"}'
+        held = in_target(4.0)(second)
+        return {**held, waits % "admitted": 1.0 * second, waits % "rejected": 9.0 * second}
+
+    found = measured(tmp_path / "run", points=((0.0, 100.0), (60.0, 100.0)), metrics=metrics)
+    assert found.left_out == ()
+    assert len(found.steps) == 1
+
+
 def test_a_torn_last_line_of_metrics_is_passed_over(tmp_path: Path) -> None:
     path = write_steps(tmp_path / "run", metrics=lambda s: {"process_cpu_seconds_total": 0.5 * s})
     with (path / METRICS_FILE).open("a") as log:

@@ -87,13 +87,13 @@ def test_users_that_pause_are_not_in_flight(read: Reader) -> None:
 def test_the_unit_is_in_the_header_and_milliseconds_without(
     read: Reader, header: str, cell: str, seconds: float
 ) -> None:
-    (step,) = read(f"n,x,{header}\n1,20,{cell}\n").steps
+    (step,) = read(f"n,x,{header}\n1,20000,{cell}\n").steps
     assert step.latency_seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("header", "quantile"), [("p999_ms", 0.999), ("p99.9_ms", 0.999)])
 def test_quantiles_beyond_two_digits(read: Reader, header: str, quantile: float) -> None:
-    (step,) = read(f"n,x,{header}\n1,20,40\n", Objective(quantile=quantile)).steps
+    (step,) = read(f"n,x,{header}\n1,200,40\n", Objective(quantile=quantile)).steps
     assert step.latency_seconds == pytest.approx(0.04)
 
 
@@ -190,6 +190,10 @@ def test_cells_that_cannot_be_are_refused(read: Reader, cell: str, words: str) -
             "n,x,mean_ms,p99_s\n1,20,50,0.04\n2,40,50,0.045\n4,80,50,0.09\n",
             r"'mean_ms'\) is above the quantile \('p99_s'\) in 2 of 3 rows",
         ),
+        (
+            "n,x,p99\n1,20,0.06\n2,40,0.07\n4,80,0.09\n",
+            r"the mean \(concurrency by throughput\) is above the quantile \('p99'\) in 3 of 3",
+        ),
         ("n,x,errors,requests\n1,20,30,20\n", "30 errors of 20"),
     ],
 )
@@ -210,6 +214,24 @@ def test_one_row_with_a_mean_above_its_p99_may_be(read: Reader) -> None:
     assert len(read(text).steps) == 3
 
 
+def test_users_that_pause_may_have_a_p99_below_users_by_throughput(read: Reader) -> None:
+    assert len(read("users,x,p99_ms\n100,20,60\n200,40,70\n").steps) == 2
+
+
+def test_the_same_row_twice_counts_once_and_that_is_said(read: Reader) -> None:
+    measured = read("n,x,run\n1,20,a\n2,40,a\n1,20,a\n2,40,b\n")
+    assert [step.concurrency for step in measured.steps] == [1, 2, 2]
+    (left_out,) = measured.left_out[1:]
+    assert left_out.source == "loads.csv line 4"
+    assert left_out.reason == "it is line 2 again: a measurement counts once"
+
+
+def test_samples_of_a_second_may_be_alike(read: Reader) -> None:
+    measured = read("seconds,n,x\n" + "1,1,20\n" * 20 + "1,2,40\n" * 20)
+    assert [step.seconds for step in measured.steps] == [16, 16]
+    assert measured.left_out == ()
+
+
 def test_columns_can_be_chosen(read: Reader) -> None:
     text = "moment,busy,done,slowest_ms\n1,2,40,90\n2,3,50,95\n"
     chosen = {"concurrency": "busy", "throughput": "done", "p99": "slowest_ms"}
@@ -228,6 +250,8 @@ def test_a_choice_solves_a_doubt(read: Reader) -> None:
     [
         ({"throughput": "speed"}, "has no column 'speed'; it has 'n', 'x'"),
         ({"colour": "x"}, "there is no such thing as 'colour'"),
+        ({"throughput": "x", "concurrency": "x"}, "'x' is the throughput already"),
+        ({"throughput": "x", "rps": "n"}, "the throughput is there already"),
     ],
 )
 def test_a_choice_that_is_not_there_is_refused(

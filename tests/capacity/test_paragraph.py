@@ -12,7 +12,16 @@ from launchday.capacity.paragraph import paragraph
 from launchday.capacity.results import Bottleneck
 from launchday.capacity.steps import Objective
 from launchday.capacity.wording import plus_minus, with_interval
-from tests.capacity.plans import OBJECTIVE, REQUEST, VALIDATION, bottleneck, estimate, found, plan
+from tests.capacity.plans import (
+    OBJECTIVE,
+    REQUEST,
+    VALIDATION,
+    bottleneck,
+    demand,
+    estimate,
+    found,
+    plan,
+)
 
 ALWAYS_MET = found(crossing=None, binding="", refused="always met: nothing was missed")
 UNJUDGED = found(crossing=None, proved=None, binding="", refused="no p99 was measured", ladder=())
@@ -135,3 +144,10 @@ def test_an_objective_met_everywhere_but_nowhere_proved_was_judged() -> None:
     words = paragraph(replace(plan(), found=unproved, per_replica=None))
     assert "was met (always met" in words
     assert "not judged" not in words
+
+
+def test_several_slots_are_the_bottleneck() -> None:
+    first = demand("worker slots", 0.05, 8.0, 157)
+    words = plan(bottleneck=replace(bottleneck(), resource="worker slots", demands=(first,)))
+    assert "worker slots are the bottleneck (50 ms/req" in words.paragraph
+    assert "CPU is the bottleneck" in plan().paragraph

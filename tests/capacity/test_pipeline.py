@@ -77,7 +77,7 @@ def test_where_cpu_is_left_at_capacity_refusals_may_take_it() -> None:
     assert busy.stuck
     assert not spare.stuck
     assert spare.vulnerability == pytest.approx(spare.utilisation)
-    assert "of the CPU is in use" in spare.sentence
+    assert "at its capacity the target uses" in spare.sentence
 
 
 def test_no_replica_is_planned_for_more_than_was_proved() -> None:
@@ -187,6 +187,27 @@ def test_a_step_kept_out_of_the_fit_is_compared_with_it() -> None:
     assert abs(row_out.error_share) < 0.05
     assert row_out.within
     assert made.status == "UNVALIDATED"
+
+
+@pytest.mark.parametrize("latency", [None, 0.001])
+def test_what_is_kept_out_does_not_widen_the_range(latency: float | None) -> None:
+    rows = table(latency_seconds=latency).steps
+    steps = tuple(replace(step, held_out=step.concurrency > 20) for step in rows)
+    made = plan(replace(table(), steps=steps), Request(Objective()))
+    assert made.validity is not None
+    assert made.validity.valid_to_concurrency == 30
+    assert made.validity.tested_rps == pytest.approx(steps[19].throughput_rps)
+
+
+def test_failures_that_the_model_counts_as_throughput_are_flagged() -> None:
+    flag = "In 2 steps up to 30 % of the answers were failures or refusals"
+    rows = table().steps
+    steps = tuple(replace(step, shed_share=0.3 if step.concurrency > 30 else 0) for step in rows)
+    made = plan(replace(table(), steps=steps), Request(MEAN))
+    assert any(words.startswith(flag) for words in made.flags)
+    own = tuple(replace(step, run_id="a") for step in steps)
+    made = plan(replace(table(), steps=own), Request(MEAN))
+    assert not any("failures or refusals" in words for words in made.flags)
 
 
 def test_a_forecast_beyond_twice_the_tested_load_is_unproved() -> None:

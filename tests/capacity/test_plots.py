@@ -21,7 +21,16 @@ from launchday.capacity.plots.pictures import pictures
 from launchday.capacity.plots.scale import linear, logarithmic, share, ticks, within
 from launchday.capacity.plots.svg import HEIGHT, WIDTH, pixel, render_svg
 from launchday.capacity.steps import Measured, Objective
-from tests.capacity.plans import OBJECTIVE, REQUEST, estimate, found, measured, plan
+from tests.capacity.plans import (
+    OBJECTIVE,
+    REQUEST,
+    bottleneck,
+    demand,
+    estimate,
+    found,
+    measured,
+    plan,
+)
 
 NAMES = ["scalability", "latency", "utilisation", "residuals", "retries", "replicas"]
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
@@ -175,3 +184,12 @@ def test_labels_beside_the_plot_are_a_line_apart(heights: list[float]) -> None:
 def test_a_coordinate_that_is_no_number_is_a_defect(bad: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         pixel(bad)
+
+
+def test_the_line_of_a_resource_starts_at_its_background_work() -> None:
+    """Half of a core busy when idle, 2.5 ms a request: full at 200 rps."""
+    busy = replace(demand("CPU", 0.0025, 1.0, 200), highest_utilisation=0.97)
+    picture = pictures(plan(bottleneck=replace(bottleneck(), demands=(busy,))))[2]
+    (line,) = picture.lines
+    assert [x for x, _ in line.points] == pytest.approx([0.0, 200.0])
+    assert [u for _, u in line.points] == pytest.approx([0.5, 1.0])

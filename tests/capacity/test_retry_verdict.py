@@ -130,7 +130,7 @@ def test_a_sentence_says_where_the_cost_of_a_refusal_comes_from() -> None:
     assert "Assumed" in verdict("none", 1, 0.5).sentence
     assert "Given: a refusal costs 20.0%" in verdict("none", 1, 0.5, 0.2).sentence
     spare = verdict("none", 1, 0.5, 0.2, cpu_share=0.4).sentence
-    assert "of an answer's CPU; at capacity 40% of the CPU is in use." in spare
+    assert "of an answer's CPU; at its capacity the target uses 40%" in spare
 
 
 def test_at_35_percent_only_a_budget_or_no_retries_recover() -> None:
@@ -209,6 +209,9 @@ def test_the_sentence_says_what_to_do_and_what_was_assumed() -> None:
     safe = verdict("full_jitter", 5, 0.7).sentence
     assert "cannot hold the target down" in safe
     assert "Assumed, not measured: a refusal costs 20%" in safe
+    assert "If it refuses nobody, V is 3.50." in safe
+    assert "refuses nobody" not in verdict("full_jitter", 5, 0.7, 0.2).sentence
+    assert "refuses nobody" not in verdict("none", 5, 0.7).sentence
     assert "before anybody retries" in verdict("none", 5, 1.2).sentence
     assert "whole answer" in verdict("retry_after", 5, 0.7, shedding=False).sentence
 
@@ -237,3 +240,14 @@ def test_impossible_numbers_are_refused_by_name(
 ) -> None:
     with pytest.raises(SettingsError, match=why):
         verdict(policy, attempts, rho, ratio)
+
+
+def test_the_share_of_the_cpu_is_told_where_the_verdict_rests_on_it() -> None:
+    """V cannot be had again from the load and the cost of a refusal alone."""
+    found = verdict("immediate", 5, 0.7, 0.35, cpu_share=0.4)
+    assert found.cpu_share == 0.4
+    assert "at its capacity the target uses 40% of its CPU." in found.sentence
+    full = verdict("immediate", 5, 0.7, 0.35)
+    assert full.cpu_share == 1.0
+    assert full.sentence.endswith("35.0% of an answer's CPU.")
+    assert verdict("immediate", 5, 0.7, 0.35, shedding=False, cpu_share=0.4).cpu_share == 1.0

@@ -92,6 +92,16 @@ def test_what_is_driven_is_the_recommended_rate_and_another() -> None:
         rates_to_drive(plan(proved=None))
 
 
+def test_a_held_out_load_of_which_the_plan_says_nothing_is_not_driven() -> None:
+    steps = (*STEPS, step(150.0, held_out=True), step(800.0, held_out=True))
+    assert rates_to_drive(plan(steps)) == (150.0, 300.0)
+
+
+def test_the_same_target_may_be_written_with_a_slash() -> None:
+    of = replace(plan(), measured=Measured(STEPS, target="http://a/"))
+    assert check(of, after(step(300.0), target="http://a")).doubts == ()
+
+
 def test_a_plan_that_was_right_is_validated() -> None:
     checked = check(plan(), after(step(225.0), step(300.0, 295.0, 0.12)))
     assert checked.doubts == ()
@@ -138,6 +148,8 @@ def test_a_step_that_is_not_steady_refutes_but_does_not_validate() -> None:
         (after(left_out=(LeftOut("again", "arrivals came late"),)), "arrivals came late"),
         (after(step(300.0), invalid=("the generator was saturated",)), "saturated"),
         (Measured(STEPS), "was made from this record"),
+        (after(step(300.0), target="http://b"), "the plan is of no known target, this run of http"),
+        (after(step(300.0, replicas=3)), "the plan was measured with 1, this run with 3"),
     ],
 )
 def test_when_nothing_may_be_said_it_is_not_validated(measured: Measured, words: str) -> None:

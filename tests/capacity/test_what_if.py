@@ -63,6 +63,30 @@ def test_what_is_not_bound_by_latency_says_that_a_looser_objective_buys_nothing(
     assert "never met" in rows[0].words
 
 
+def test_no_row_promises_more_than_the_plan_where_shedding_is_the_limit() -> None:
+    """250 ms were crossed at 177 rps, but a tenth was refused there: 92 rps were proved."""
+    always = Rung(0.5, None, "p99 <= 500 ms: always met, up to 359 rps", True)
+    rows = what_if(
+        [rung(0.25, 177), always], Forecast(1350), surges=[1], zones=3, binding="shed",
+        recommended=(0.5, 92.0),
+    )  # fmt: skip
+    plan = replicas_for(Forecast(1350), Estimate(92, 92, None, 1, ""), zones=3)
+    assert [row.replicas for row in rows] == [plan.across_zones] * 2
+    assert all("the share shed is the limit" in row.words for row in rows)
+
+
+def test_a_stricter_objective_than_the_plans_never_needs_less() -> None:
+    rows = what_if(LADDER, Forecast(1200), surges=[1], recommended=(0.5, 70.0))
+    assert [row.per_replica_rps for row in rows] == [None, 70.0, 70.0, 110]
+
+
+def test_an_objective_that_was_always_met_needs_what_the_plan_does() -> None:
+    always = Rung(1.0, None, "p99 <= 1000 ms: always met, up to 120 rps", True)
+    rows = what_if([always], Forecast(1200), surges=[1], binding="", recommended=(0.5, 95.0))
+    assert rows[0].per_replica_rps == 95
+    assert "at least what is recommended" in rows[0].words
+
+
 def test_too_many_replicas_are_a_row_with_a_reason_and_the_others_stand() -> None:
     small, large = what_if([rung(0.5, 1)], Forecast(1e6), surges=[0.5, 5])
     assert small.replicas is not None

@@ -45,7 +45,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "flags": list(plan.flags),
         "valid_to": _valid_to(plan),
         "valid_to_unit": "requests per second" if plan.by_rate else "requests in flight",
-        "validity": asdict(valid) if valid else None,
+        "validity": asdict(valid) if valid and not plan.refused else None,
         "usl": usl(plan),
         "usl_intervals": usl_intervals(plan, numbers),
         "per_replica": numbers.of(plan.per_replica),

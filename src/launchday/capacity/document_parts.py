@@ -112,7 +112,7 @@ def growth(plan: Plan, numbers: Numbers) -> list[dict[str, Any]]:
 
 def retry(plan: Plan, numbers: Numbers) -> list[dict[str, Any]]:
     """A row for each policy."""
-    formula = "max_p rho [1-(1-p)^A + k a(p) (1-p)]"
+    formula = "rho max(1, cpu_share max_p [1-(1-p)^A + k a(p) (1-p)])"
     return [
         {**asdict(row), "vulnerability": numbers.plain(row.vulnerability, formula)}
         for row in plan.retry

@@ -9,6 +9,9 @@ from launchday.capacity.wording import number, percent, plural, with_interval
 _ABOVE = 1.02
 """A peak less than 2 % below what was measured is that within what a rate varies."""
 
+_MOST_LOST = 0.05
+"""Failures are often quick: with more of them than this the model is one of failing, too."""
+
 _RIVALS = {
     "linear": "A straight line, without any limit,",
     "amdahl": "Amdahl's law, which has no peak,",
@@ -52,7 +55,20 @@ def _model(plan: Plan) -> list[str]:
     if plan.usl.best != "usl":
         other = _RIVALS.get(plan.usl.best, plan.usl.best)
         found.append(f"{other} explains the steps better than the scalability law (AICc).")
-    return [*found, *_above(plan)]
+    return [*found, *_lost(plan), *_above(plan)]
+
+
+def _lost(plan: Plan) -> list[str]:
+    """Our own runs do not count as answered what was refused; tables of other tools do."""
+    fitted = [step for step in plan.measured.steps if step.steady and not step.held_out]
+    shares = [step.error_share + (0.0 if step.run_id else step.shed_share) for step in fitted]
+    many = sum(share > _MOST_LOST for share in shares)
+    if plan.usl is None or plan.usl.refused or not many:
+        return []
+    return [
+        f"In {plural(many, 'step')} up to {percent(max(shares))} of the answers were failures or "
+        "refusals: the scalability model counts them as throughput."
+    ]
 
 
 def _above(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from launchday.capacity.answer import Plan
 from launchday.capacity.cost import cost
 from launchday.capacity.growth import ahead, runs_out
 from launchday.capacity.paragraph import replicas_tested, shared
-from launchday.capacity.replicas import replicas_for, survivors
+from launchday.capacity.replicas import replicas_for, survivors, usable_rps
 from launchday.capacity.resources import CPU
 from launchday.capacity.results import Estimate, Replicas, RetryVerdict, WhatIf
 from launchday.capacity.retry_verdict import POLICIES, verdicts
@@ -32,7 +32,7 @@ def with_needs(answer: Plan) -> Plan:
     except RecordError as error:
         return replace(answer, refused=str(error))
     answer = replace(answer, replicas=needed, retry=_retry(answer, _busy(answer, each, needed)))
-    answer = replace(answer, what_if=_what_if(answer))
+    answer = replace(answer, what_if=_what_if(answer, each))
     return _with_cost(_with_growth(answer, each), needed)
 
 
@@ -72,18 +72,19 @@ def _retry(answer: Plan, utilisation: float) -> tuple[RetryVerdict, ...]:
 
 
 def _cpu_share(answer: Plan) -> float:
-    """How much of its CPU a replica uses at the rate that is planned with."""
+    """How much of its CPU a replica uses, at most, at the rate that is planned with."""
     each = answer.per_replica
     demands = answer.bottleneck.demands if answer.bottleneck else ()
     full = next((d.saturates_rps for d in demands if d.resource == CPU), None)
     if each is None or full is None:
         return 1.0
+    full = shared(full, replicas_tested(answer))
     rate = each.value if each.low is None else each.low
-    each_full = shared(full, replicas_tested(answer))
-    return min(1.0, rate / (each_full.low or each_full.value))
+    # A rate that was proved did not take more CPU than there is, whatever the slope says.
+    return min(rate / (full.low or full.value), 1.0)
 
 
-def _what_if(answer: Plan) -> tuple[WhatIf, ...]:
+def _what_if(answer: Plan, each: Estimate) -> tuple[WhatIf, ...]:
     request, found = answer.request, answer.found
     assert found is not None
     assert request.forecast is not None
@@ -96,6 +97,7 @@ def _what_if(answer: Plan) -> tuple[WhatIf, ...]:
         utilisation=request.utilisation,
         attempts=request.amplification,
         binding=found.binding,
+        recommended=(request.objective.seconds, usable_rps(each)),
     )
 
 

@@ -22,6 +22,7 @@ from launchday.capacity.proof import Proof, prove
 from launchday.capacity.results import Estimate, Found
 from launchday.capacity.rungs import estimate_of, ladder
 from launchday.capacity.steps import Objective, Step
+from launchday.capacity.wording import milliseconds
 
 FEWEST_LOADS = 6
 
@@ -147,7 +148,7 @@ def _always_met(levels: Sequence[Level], proof: Proof) -> str:
     highest = max(level.rps for level in levels)
     words = f"always met: nothing was missed up to {highest:.1f} rps, the highest load used"
     if proof.rate is None:
-        return f"{words}, but no load is proved: {proof.why_not}"
+        return f"{words}, but {proof.why_not}"
     return f"{words}; the capacity is at least {proof.rate.value:.1f} rps"
 
 
@@ -155,8 +156,8 @@ def _missed_at(level: Level, criterion: str, objective: Objective) -> str:
     at = f"at {level.rps:.1f} rps"
     if criterion == LATENCY:
         seconds = latency_of(level, objective.quantile)
-        limit = f"at most {objective.seconds * 1000:g} ms"
-        return f"{objective_name(objective)} is {seconds * 1000:.0f} ms {at} ({limit})"
+        limit = f"at most {milliseconds(objective.seconds)}"
+        return f"{objective_name(objective)} is {milliseconds(seconds)} {at} ({limit})"
     if criterion == SHED:
         share = fmean(step.shed_share for step in level.steps)
         return f"{share:.2%} were shed {at} (at most {objective.most_shed_share:.2%})"

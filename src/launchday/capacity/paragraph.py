@@ -125,7 +125,9 @@ def _bottleneck(plan: Plan) -> str:
         )
     if demand is None:
         return f"the bottleneck is {bottleneck.resource.replace('downstream: ', 'downstream, ')}"
-    is_it = "is the bottleneck" if plan.found and plan.found.crossing else "would give out first"
+    verb = "are" if _name(demand).endswith("s") else "is"
+    crossed = plan.found and plan.found.crossing
+    is_it = f"{verb} the bottleneck" if crossed else "would give out first"
     return f"{_name(demand)} {is_it} ({_demand(demand)})"
 
 

@@ -69,7 +69,7 @@ def _judged(steps: Sequence[Step], objective: Objective) -> Found:
     mean = objective.quantile is None
     if any((s.mean_seconds if mean else s.latency_seconds) is not None for s in steps):
         return find(steps, objective)
-    rates = [step.throughput_rps for step in steps]
+    rates = [s.throughput_rps for s in steps if not s.held_out] or [0.0]
     words = f"no {measure(objective)} was measured"
     return Found(None, None, "", "", (), min(rates), max(rates), words)
 
@@ -139,7 +139,8 @@ def _validity(steps: Sequence[Step], found: Found) -> Validity:
         rates = [step.throughput_rps for step in steps]
         low, high = min(rates), max(rates)
     replicas = max(step.replicas for step in steps)
-    most = max((step.concurrency for step in steps if step.steady), default=0.0)
+    fitted = [step.concurrency for step in steps if step.steady and not step.held_out]
+    most = max(fitted, default=0.0)
     to = high * PLAIN_TO
     return Validity(low, high, to, high * BANNER_TO, replicas, most, most * PLAIN_TO)
 

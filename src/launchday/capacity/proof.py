@@ -10,6 +10,7 @@ from launchday.capacity.intervals import least_requests
 from launchday.capacity.load_levels import Level
 from launchday.capacity.results import Estimate
 from launchday.capacity.steps import Objective
+from launchday.capacity.wording import joined
 
 _BY_BOUNDS = (
     "highest steady load whose one-sided 95 % upper bounds are within every limit, "
@@ -68,9 +69,10 @@ def _why_not(levels: Sequence[Level], curves: Sequence[Curve], objective: Object
     }
     if not unproved:
         return "no load meets latency, shed and errors at once by their upper bounds"
+    alike = {words[each]: [c for c in unproved if words[c] == words[each]] for each in unproved}
     return "; ".join(
-        f"no load is proved to keep its limit of {criterion}{words[criterion]}"
-        for criterion in unproved
+        f"no load is proved to keep its limit{'s' if len(some) > 1 else ''} of {joined(some)}{why}"
+        for why, some in alike.items()
     )
 
 
@@ -80,5 +82,5 @@ def _too_few(levels: Sequence[Level], at: Sequence[int], quantile: float | None)
         return ""
     needed = least_requests(quantile)
     if most >= needed:
-        return ": its upper bound at 95 % is above it everywhere, hold the steps longer"
+        return ": the upper bound at 95 % is above everywhere, hold the steps longer"
     return f": the largest step has {most} requests, it takes {needed} or more"

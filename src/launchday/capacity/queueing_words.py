@@ -55,4 +55,4 @@ def _compared(plan: Plan, demand: Demand, servers: int) -> str:
 
 
 def _load(step: Step, demand: Demand) -> float:
-    return step.throughput_rps * demand.seconds.value / demand.units
+    return demand.utilisation_at(step.throughput_rps)

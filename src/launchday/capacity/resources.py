@@ -31,6 +31,7 @@ _GO_CORES = "go_sched_gomaxprocs_threads"
 _BUSY = "_busy_seconds_total"
 _POOL_NAMES = {"car_slots": WORKER_SLOTS, "car_database_pool": "database pool"}
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ADMITTED = "admitted"
 _MORE_THAN_THERE_IS = 1.1
 
 
@@ -38,10 +39,10 @@ _MORE_THAN_THERE_IS = 1.1
 class Usage:
     """Of one stretch: `utilisation` by resource, 0 to 1 of one unit, and how many `units` it has.
 
-    `in_flight` is the mean of requests inside the target that hold an admission slot or wait for
-    one, None if it does not say. `calls_rps` and `busy_calls` are by dependency: calls per second,
-    and how many were under way on average. `unknown` are resources that were used, but of which
-    nobody says how much there is.
+    `in_flight` is the mean of requests inside the target that hold an admission slot or waited for
+    theirs, None if it does not say. `calls_rps` and `busy_calls` are by dependency: calls each
+    second, and how many were under way on average. `unknown` are resources that were used, but of
+    which nobody says how much there is.
     """
 
     utilisation: dict[str, float] = field(default_factory=dict)
@@ -104,8 +105,14 @@ def _cores(reading: Reading, processes: int) -> float:
 
 
 def _in_flight(reading: Reading) -> float | None:
+    """Who waited in vain is not in it: the other side of Little's law is of those let in, too."""
     served = _of(reading.rises, f"{SHED_SERVICE.name}_sum")
-    waited = _of(reading.rises, f"{SHED_QUEUE_WAIT.name}_sum")
+    waited = [
+        rise
+        for key, rise in reading.rises.items()
+        if key.partition("{")[0] == f"{SHED_QUEUE_WAIT.name}_sum"
+        and dict(_LABEL.findall(key)).get("outcome", _ADMITTED) == _ADMITTED
+    ]
     return (sum(served) + sum(waited)) / reading.seconds if served else None
 
 

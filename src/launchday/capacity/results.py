@@ -52,11 +52,15 @@ class UslFit:
 
 @dataclass(frozen=True)
 class Rung:
-    """A step of the ladder of objectives: the rate at which the quantile crosses `seconds`."""
+    """A step of the ladder of objectives: the rate at which the quantile crosses `seconds`.
+
+    `always_met`: it did not, up to the highest load.
+    """
 
     seconds: float
     rps: Estimate | None
     words: str
+    always_met: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ class Demand:
     saturates_rps: Estimate
     highest_utilisation: float
     words: str
+
+    def utilisation_at(self, rps: float) -> float:
+        """U = (background + X · D) / m, at least 0: it is 1 where the resource is full."""
+        room = (self.saturates_rps.value - rps) * self.seconds.value / self.units
+        return max(0.0, 1 - room)
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,9 @@ class Growth:
 class RetryVerdict:
     """Whether retries can hold the target down: V > 1 means that a stuck state exists.
 
-    V = max_p ρ[1-(1-p)^A + k · a(p) · (1-p)], a(p) = (1-(1-p)^A)/p (reference, 3.4). `ratio` is
-    k: CPU of a refusal by CPU of an answer, None if not known (then k = 0.2 is assumed).
+    V = ρ max(1, c · max_p[1-(1-p)^A + k · a(p) · (1-p)]), a(p) = (1-(1-p)^A)/p (reference, 3.4).
+    `ratio` is k: CPU of a refusal by CPU of an answer, None if not known (then k = 0.2 is assumed).
+    `cpu_share` is c, how much of its CPU the target uses at its capacity: 1 where it is not known.
     """
 
     policy: str
@@ -158,6 +168,7 @@ class RetryVerdict:
     stuck: bool
     largest_recoverable_surge: float | None
     sentence: str
+    cpu_share: float = 1.0
 
 
 @dataclass(frozen=True)

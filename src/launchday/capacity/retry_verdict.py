@@ -99,15 +99,18 @@ def verdict(
     _check(policy, attempts, utilisation, ratio)
     sent = 1 if policy == "none" else attempts
     cost = 1.0 if not shedding else ASSUMED_RATIO if ratio is None else ratio
-    value = vulnerability(policy, sent, utilisation, cost, cpu_share if shedding else 1.0)
+    share = cpu_share if shedding else 1.0
+    value = vulnerability(policy, sent, utilisation, cost, share)
     stuck = value > 1 + 1e-12  # 0.2 · 5 is 1, and 1 is not stuck
     surge = None if stuck else 1 / value
+    unshed = vulnerability(policy, sent, utilisation, 1.0)
     words = [
         _sentence(policy, sent, utilisation, value, stuck),
-        _basis(ratio, shedding, policy, cpu_share),
+        _basis(ratio, shedding, policy, share),
+        _if_nobody_is_refused(value, unshed) if shedding and ratio is None else "",
     ]
     sentence = " ".join(part for part in words if part)
-    return RetryVerdict(policy, sent, utilisation, ratio, value, stuck, surge, sentence)
+    return RetryVerdict(policy, sent, utilisation, ratio, value, stuck, surge, sentence, share)
 
 
 def verdicts(
@@ -166,8 +169,13 @@ def _basis(ratio: float | None, shedding: bool, policy: str, cpu_share: float) -
         words = f"Assumed, not measured: a refusal costs {ASSUMED_RATIO:.0%} of an answer's CPU"
     else:
         words = f"Given: a refusal costs {ratio:.1%} of an answer's CPU"
-    used = f"; at capacity {cpu_share:.0%} of the CPU is in use" if cpu_share < 1 else ""
-    return f"{words}{used}."
+    spare = f"; at its capacity the target uses {cpu_share:.0%} of its CPU" if cpu_share < 1 else ""
+    return f"{words}{spare}."
+
+
+def _if_nobody_is_refused(value: float, unshed: float) -> str:
+    """That a target refuses at all is part of what is assumed."""
+    return f"If it refuses nobody, V is {unshed:.2f}." if unshed > value * (1 + 1e-9) else ""
 
 
 def _check(policy: str, attempts: int, utilisation: float, ratio: float | None) -> None:

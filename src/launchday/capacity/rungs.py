@@ -29,7 +29,7 @@ def _rung(levels: Sequence[Level], objective: Objective) -> Rung:
     claim = f"{objective_name(objective)} <= {objective.seconds * 1000:g} ms"
     if found is None:
         highest = max(level.rps for level in levels)
-        return Rung(objective.seconds, None, f"{claim}: always met, up to {highest:.1f} rps")
+        return Rung(objective.seconds, None, f"{claim}: always met, up to {highest:.1f} rps", True)
     if found.rps == -math.inf:
         lowest = min(level.rps for level in levels)
         return Rung(objective.seconds, None, f"{claim}: never met, not at {lowest:.1f} rps either")

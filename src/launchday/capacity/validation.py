@@ -13,6 +13,7 @@ from launchday.capacity.answer import Plan
 from launchday.capacity.isotonic import rising
 from launchday.capacity.results import Validation
 from launchday.capacity.steps import Measured, Objective, Step
+from launchday.capacity.wording import joined
 
 WITHIN = 0.10
 """A goodput may be off by that much (reference, 5)."""
@@ -56,10 +57,13 @@ def rates_to_drive(plan: Plan) -> tuple[float, float]:
     recommended = recommended_rps(plan)
     if recommended is None:
         raise ValueError("nothing is recommended")
+    steps, objective = plan.measured.steps, plan.request.objective
     kept_out = [
         step.offered_rps
-        for step in plan.measured.steps
-        if step.held_out and abs(step.offered_rps / recommended - 1) > _DRIVEN_WITHIN
+        for step in steps
+        if step.held_out
+        and abs(step.offered_rps / recommended - 1) > _DRIVEN_WITHIN
+        and predict(steps, objective, step.offered_rps)
     ]
     other = max(kept_out, default=_OTHER_SHARE * recommended)
     return min(recommended, other), max(recommended, other)
@@ -107,17 +111,14 @@ def check(plan: Plan, measured: Measured) -> Checked:
     Each step inside the tested range gives the good answers per second, predicted and measured
     (within 10 %); at or below the recommended rate also the latency, which must meet the
     objective. There are doubts, and the plan stays UNVALIDATED, if the measurement counts for
-    nothing, if it is one that the plan was made from, if no step drove the recommended rate, or if
-    a step was no steady state although its numbers are as predicted.
+    nothing, if it is one that the plan was made from or of another target, if no step drove the
+    recommended rate, or if a step was no steady state although its numbers are as predicted.
     """
     recommended = recommended_rps(plan)
     if recommended is None:
         return Checked((), ("the plan recommends no rate",))
-    if measured.invalid:
-        return Checked((), measured.invalid)
-    known = {step.source for step in plan.measured.steps}
-    if any(step.source in known for step in measured.steps):
-        return Checked((), ("the plan was made from this record: it cannot validate it",))
+    if why := measured.invalid or _no_comparison(plan.measured, measured):
+        return Checked((), why)
     steps = _by_load(measured.steps)
     driven = [step for step in steps if abs(step.offered_rps / recommended - 1) <= _DRIVEN_WITHIN]
     if not driven:
@@ -133,6 +134,21 @@ def check(plan: Plan, measured: Measured) -> Checked:
             doubts.append(f"{step.source} was no steady state: {'; '.join(step.unsteady)}")
         rows += of_step
     return Checked(tuple(rows), tuple(doubts))
+
+
+def _no_comparison(planned: Measured, measured: Measured) -> tuple[str, ...]:
+    """What the plan knows, or another service does, neither validates nor refutes it."""
+    known = {step.source for step in planned.steps}
+    if any(step.source in known for step in measured.steps):
+        return ("the plan was made from this record: it cannot validate it",)
+    of, other = planned.target.rstrip("/"), measured.target.rstrip("/")
+    if of != other:
+        return (f"the plan is of {of or 'no known target'}, this run of {other}",)
+    counts = [sorted({step.replicas for step in each.steps}) for each in (planned, measured)]
+    if measured.steps and counts[0] != counts[1]:
+        of, other = (joined([str(count) for count in each]) for each in counts)
+        return (f"replicas: the plan was measured with {of}, this run with {other}",)
+    return ()
 
 
 def _by_load(steps: Sequence[Step]) -> list[Step]:

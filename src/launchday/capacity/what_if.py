@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from launchday.capacity.forecast import Forecast
@@ -17,6 +18,7 @@ from launchday.errors import RecordError, SettingsError
 
 SURGES = (1.0, 1.5, 2.0, 3.0, 5.0)
 MOST_SURGE = 1000.0
+_LIMITS = {"shed": "the share shed is", "errors": "the share of errors is"}
 
 
 def what_if(
@@ -30,6 +32,7 @@ def what_if(
     attempts: float = 1.0,
     scaling: Scaling | None = None,
     binding: str = "latency",
+    recommended: tuple[float, float] = (0.0, math.inf),
 ) -> tuple[WhatIf, ...]:
     """Each objective of the ladder times each surge; objectives from strict to loose.
 
@@ -37,8 +40,9 @@ def what_if(
     one and, with two zones or more, of a zone. The rates of the rungs are those of
     `tested_replicas` together. What meets an objective meets every looser one: a looser rung whose
     lower bound is less (bootstraps differ) takes that of the stricter. A rung without a rate gives
-    rows without a number, and `words` say why. Where `binding` ("shed", "errors") is not latency,
-    `words` say that a looser objective buys nothing.
+    rows without a number, and `words` say why. `recommended` is the plan's own objective in seconds
+    and what it uses of a replica: no stricter objective allows more, and none at all where
+    `binding` ("shed", "errors") is not latency. One that was always met allows as much.
 
     Raises:
         SettingsError: a surge is not above 0 and at most 1000, or another setting is not possible.
@@ -60,7 +64,7 @@ def what_if(
     rows: list[WhatIf] = []
     best = 0.0
     for rung in sorted(ladder, key=lambda rung: rung.seconds):
-        each, words = _each(rung, tested_replicas, binding)
+        each, words = _each(rung, tested_replicas, binding, recommended)
         if each is not None:
             best = each = max(best, each)
         rows += [
@@ -98,8 +102,15 @@ def _check(surges: Sequence[float], tested_replicas: int) -> None:
         raise SettingsError(f"tested replicas is {tested_replicas!r}: it must be at least 1")
 
 
-def _each(rung: Rung, tested_replicas: int, binding: str) -> tuple[float | None, str]:
+def _each(
+    rung: Rung, tested_replicas: int, binding: str, recommended: tuple[float, float]
+) -> tuple[float | None, str]:
     """What one replica carries at this objective, and what is to be said about it."""
+    own_seconds, most = recommended
+    other = _LIMITS.get(binding, "")
+    words = f"{other} the limit, not latency: a looser objective buys nothing" if other else ""
+    if rung.always_met and math.isfinite(most):
+        return most, words or f"{rung.words}; at least what is recommended"
     if rung.rps is None:
         why = rung.words or "nothing was proved"
         return None, f"no number at {rung.seconds * 1000:g} ms: {why}"
@@ -107,6 +118,5 @@ def _each(rung: Rung, tested_replicas: int, binding: str) -> tuple[float | None,
         each = usable_rps(rung.rps) / tested_replicas
     except RecordError as error:
         return None, f"no number at {rung.seconds * 1000:g} ms: {error}"
-    if binding not in ("", "latency"):
-        return each, f"{binding} are the limit, not latency: a looser objective buys nothing"
-    return each, rung.words
+    capped = bool(other) or rung.seconds <= own_seconds
+    return min(each, most) if capped else each, words or rung.words

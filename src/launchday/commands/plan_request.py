@@ -110,6 +110,11 @@ def request_of(asked: Asked, objective: Objective, shedding: bool) -> Request:
         SettingsError: a value is not allowed, or an option has no effect without another.
     """
     _refuse_without_effect(asked)
+    if asked.refusal_ratio is not None and not shedding:
+        raise SettingsError(
+            "--refusal-ratio has no effect: the target of these records refuses nobody, so every "
+            "attempt costs a whole answer"
+        )
     now = asked.replicas_now
     request = Request(
         objective=objective,

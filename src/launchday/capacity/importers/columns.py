@@ -85,7 +85,14 @@ def find_columns(source: Source, header: Sequence[str], chosen: Mapping[str, str
     """
     found: dict[str, Column] = {}
     for field, name in chosen.items():
-        found[_field(field)] = _chosen(source, header, field, name)
+        column = _chosen(source, header, field, name)
+        taken_as = [of for of, other in found.items() if other.index == column.index]
+        if taken_as or _field(field) in found:
+            again = (
+                f"{name!r} is the {taken_as[0]}" if taken_as else f"the {_field(field)} is there"
+            )
+            raise SettingsError(f"--column {field}={name}: {again} already")
+        found[_field(field)] = column
     for index, name in enumerate(header):
         field, unit = _meaning(name)
         if not field or field in _chosen_fields(chosen) or name.strip() in chosen.values():

@@ -37,6 +37,7 @@ class _Table:
     columns: Columns
     quantile: Column | None
     rows: tuple[Row, ...]
+    copies: Mapping[int, int]
     objective: Objective
 
     @property
@@ -74,6 +75,8 @@ def read_loads(
     for source in sources:
         table = _read(source, objective, chosen)
         rows, short = group_samples(source, table.rows)
+        if rows == table.rows:  # samples of a second are often alike, loads are not
+            rows, short = _without_copies(table)
         left_out += [*_unused(table), *short]
         _refuse_wrong_unit(table)
         _refuse_mean_above(table)
@@ -89,10 +92,25 @@ def _read(source: Source, objective: Objective, chosen: Mapping[str, str]) -> _T
     columns = find_columns(source, header, chosen)
     _refuse_missing(source, header, columns)
     quantile = choose_quantile(source, columns.quantiles, objective)
-    read = tuple(_row(source, line, cells, columns, quantile) for line, cells in rows)
+    read: list[Row] = []
+    first: dict[tuple[str, ...], int] = {}
+    copies: dict[int, int] = {}
+    for line, cells in rows:
+        read.append(_row(source, line, cells, columns, quantile))
+        if (before := first.setdefault(tuple(cells), line)) != line:
+            copies[line] = before
     if not read:
         raise source.refused("there is a header but no load below it")
-    return _Table(source, columns, quantile, read, objective)
+    return _Table(source, columns, quantile, tuple(read), copies, objective)
+
+
+def _without_copies(table: _Table) -> tuple[tuple[Row, ...], list[LeftOut]]:
+    """Twice the same row would look like twice the evidence."""
+    left_out = [
+        LeftOut(table.source.at(line), f"it is line {before} again: a measurement counts once")
+        for line, before in table.copies.items()
+    ]
+    return tuple(row for row in table.rows if row.line not in table.copies), left_out
 
 
 def _refuse_missing(source: Source, header: Sequence[str], columns: Columns) -> None:
@@ -165,14 +183,23 @@ def _refuse_wrong_unit(table: _Table) -> None:
 def _refuse_mean_above(table: _Table) -> None:
     """A mean above a high quantile takes rare outliers; in most rows it is another unit."""
     mean, high = table.columns.by_field.get("mean"), table.quantile
-    rows = [row.values for row in table.rows if "mean" in row.values and "quantile" in row.values]
-    above = sum(values["mean"] > values["quantile"] for values in rows)
-    if table.quantile_is_high and mean and high and above * 2 > len(rows):
+    if high is None or not table.quantile_is_high or (mean is None and table.names_users):
+        return
+    above = sum(_least_mean(row.values) > row.values["quantile"] for row in table.rows)
+    if above * 2 > len(table.rows):
+        name = repr(mean.header) if mean else "concurrency by throughput"
         raise table.source.refused(
-            f"the mean ({mean.header!r}) is above the quantile ({high.header!r}) in {above} of "
-            f"{len(rows)} rows, so one of the units is wrong: say both in the headers, as mean_s "
-            f"or p99_ms (without one, {DEFAULT_UNIT} is meant)"
+            f"the mean ({name}) is above the quantile ({high.header!r}) in {above} of "
+            f"{len(table.rows)} rows, so one of the units is wrong: say them in the headers, as "
+            f"mean_s or p99_ms (without one, {DEFAULT_UNIT} is meant)"
         )
+
+
+def _least_mean(values: Mapping[str, float]) -> float:
+    """The mean as it stands there, or by Little's law, which holds within 5 %."""
+    if "mean" in values:
+        return values["mean"]
+    return values["concurrency"] / values["throughput"] / (1 + _LITTLE_WITHIN)
 
 
 def _unused(table: _Table) -> list[LeftOut]:

@@ -31,7 +31,7 @@ def retry_picture(plan: Plan) -> Picture:
     return Picture(
         "retries",
         title,
-        _facts(verdicts),
+        _facts(verdicts, assumed=plan.request.shedding and verdicts[0].ratio is None),
         linear("load, times what is planned", [_LARGEST_SURGE]),
         linear("V, the work that retries keep up", [top]),
         rules=(Rule(1.0, "stuck above", Ink.RED),),
@@ -67,8 +67,11 @@ def _straight(value: float, top: float) -> tuple[tuple[float, float], ...]:
     return ((0.0, 0.0), (end, end * value))
 
 
-def _facts(verdicts: list[RetryVerdict]) -> str:
+def _facts(verdicts: list[RetryVerdict], *, assumed: bool) -> str:
     stuck = [_plain(verdict) for verdict in verdicts if verdict.stuck]
     if not stuck:
-        return "With no policy can retries hold the target down at the planned load."
-    return f"At the planned load retries can hold the target down with: {joined(stuck)}."
+        words = "With no policy can retries hold the target down at the planned load."
+    else:
+        words = f"At the planned load retries can hold the target down with: {joined(stuck)}."
+    doubt = " That it refuses what is too much, at little cost, is assumed, not measured."
+    return f"{words}{doubt if assumed else ''}"

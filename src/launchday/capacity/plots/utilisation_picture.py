@@ -33,7 +33,7 @@ LOOKS = (
 
 
 def utilisation_picture(plan: Plan) -> Picture:
-    """U v rps: measured, and the line U = X · D / m of each resource up to 100 %."""
+    """U v rps: measured, and the line of each resource, background work too, up to 100 %."""
     title = "Utilisation by rate"
     steps = [step for step in plan.measured.steps if step.utilisation]
     names = sorted({name for step in steps for name in step.utilisation})
@@ -76,10 +76,10 @@ def _end(demand: Demand | None, most: float) -> float:
 
 
 def _law(demand: Demand, end: float, ink: Ink, dash: Dash) -> Line:
-    slope = demand.seconds.value / demand.units
-    full = min(end, 1 / slope) if slope > 0 else end
+    full = min(end, demand.saturates_rps.value)
     name = f"{demand.resource}: {number(demand.seconds.value * 1000)} ms a request"
-    return Line(((0.0, 0.0), (full, full * slope)), ink, name, dash)
+    ends = ((0.0, demand.utilisation_at(0.0)), (full, demand.utilisation_at(full)))
+    return Line(ends, ink, name, dash)
 
 
 def _dots(steps: list[Step], name: str, ink: Ink, mark: Mark) -> Dots:
