@@ -14,6 +14,7 @@ from launchday.capacity.answer import Plan, Request, Status
 from launchday.capacity.results import Estimate, Found
 from launchday.capacity.steps import LeftOut, Measured, Objective, Step
 from launchday.capacity.validation import Checked, check, predict, rates_to_drive
+from launchday.capacity.windows import BETWEEN_STEPS
 
 OBJECTIVE = Objective()
 
@@ -108,6 +109,16 @@ def test_a_plan_that_was_right_is_validated() -> None:
     assert [row.what for row in checked.validations] == ["goodput", "p99", "goodput", "p99"]
     assert checked.validations[2].error_share == pytest.approx(-5 / 300)
     assert checked.validations[3].error_share == pytest.approx(0.2)
+    assert validated(checked) is Status.VALIDATED
+
+
+def test_a_load_that_could_not_be_compared_is_named() -> None:
+    parts = (
+        LeftOut("again, 0-30 s", "it was late in 9 of 30 s"),
+        LeftOut("again, 30-31 s", BETWEEN_STEPS),
+    )
+    checked = check(plan(), after(step(300.0), left_out=parts))
+    assert checked.not_compared == ("again, 0-30 s: it was late in 9 of 30 s",)
     assert validated(checked) is Status.VALIDATED
 
 

@@ -13,6 +13,7 @@ from launchday.capacity.answer import Plan
 from launchday.capacity.isotonic import rising
 from launchday.capacity.results import Validation
 from launchday.capacity.steps import Measured, Objective, Step
+from launchday.capacity.windows import BETWEEN_STEPS
 from launchday.capacity.wording import joined
 
 WITHIN = 0.10
@@ -25,10 +26,14 @@ _WITHIN_TESTED = 1.02  # arrivals are Poisson: a load at the edge of what was te
 
 @dataclass(frozen=True)
 class Checked:
-    """What was compared, and why nothing may be said all the same (empty: it may)."""
+    """What was compared, and why nothing may be said all the same (empty: it may).
+
+    `not_compared` are the parts of the run that are no measurement.
+    """
 
     validations: tuple[Validation, ...]
     doubts: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,10 @@ def check(plan: Plan, measured: Measured) -> Checked:
         if not step.steady and all(row.within for row in of_step):
             doubts.append(f"{step.source} was no steady state: {'; '.join(step.unsteady)}")
         rows += of_step
-    return Checked(tuple(rows), tuple(doubts))
+    left_out = [part for part in measured.left_out if part.reason != BETWEEN_STEPS]
+    return Checked(
+        tuple(rows), tuple(doubts), tuple(f"{part.source}: {part.reason}" for part in left_out)
+    )
 
 
 def _no_comparison(planned: Measured, measured: Measured) -> tuple[str, ...]:

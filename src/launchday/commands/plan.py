@@ -128,9 +128,10 @@ def plan(as_json: bool, **given: Any) -> int:
     if records and not answer.refused:
         _tell_prometheus(answer, asked.inputs[-1].resolve().parent)
     doubts: Sequence[str] = ()
+    not_compared: Sequence[str] = ()
     if (asked.validate or asked.against) and not answer.refused:
         checked = _checked(asked, answer, records, console)
-        doubts = checked.doubts
+        doubts, not_compared = checked.doubts, checked.not_compared
         if checked.validations and not doubts:
             answer = pipeline.with_validations(answer, checked.validations)
             _write(answer, directory, asked.png)
@@ -139,6 +140,8 @@ def plan(as_json: bool, **given: Any) -> int:
     else:
         plan_terminal.print_plan(console, answer)
         terminal.print_where(console, "Plan", (directory / PAGE_FILE).resolve())
+    for part in not_compared:
+        console.print(f"not compared: {part}", markup=False, soft_wrap=True)
     for doubt in doubts:
         console.print(f"could not tell whether it is right: {doubt}", markup=False, soft_wrap=True)
     return 2 if answer.refused or doubts else _CODES[answer.status]
