@@ -95,11 +95,12 @@ def target_of(record: Record) -> str:
     local = record.info.settings.get("local")
     if not local:
         return record.info.target
-    kept = {k: v for k, v in local.items() if v is not None and not k.endswith("_port")}
+    kept = {k: v for k, v in local.items() if v not in (None, [], {}) and not k.endswith("_port")}
     kept = {k: v for k, v in kept.items() if k not in ("toxiproxy_url", "links", "replicas")}
     if "database_url" in kept:
         kept["database_url"] = re.sub(r":\d+(?=/|$)", "", str(kept["database_url"]))
-    return f"the local stack {json.dumps(kept, sort_keys=True)}"
+    words = (f"{k} {v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(kept.items()))
+    return f"the local stack ({', '.join(words)})"
 
 
 def replicas_of(record: Record) -> int:
