@@ -189,6 +189,15 @@ def test_a_step_kept_out_of_the_fit_is_compared_with_it() -> None:
     assert made.status == "UNVALIDATED"
 
 
+def test_what_was_refused_proves_nothing_of_replicas() -> None:
+    """Offered 32,000 and carried 14,000: 40,000 is more than twice of what was seen to work."""
+    rows = [replace(step, run_id="a") for step in table().steps]
+    steps = (*rows, replace(rows[-1], offered_rps=32_000.0, shed_share=0.6, source="too much"))
+    made = plan(replace(table(), steps=steps), Request(MEAN, Forecast(40_000)))
+    assert made.flags[0].startswith("UNPROVED: 40,000 rps is 2.91 times the 13,769 rps")
+    assert "rps offered, of which 13,769 were answered at most" in made.paragraph
+
+
 @pytest.mark.parametrize("latency", [None, 0.001])
 def test_what_is_kept_out_does_not_widen_the_range(latency: float | None) -> None:
     rows = table(latency_seconds=latency).steps

@@ -135,6 +135,13 @@ class Plan:
         return None if self.validity is None else self.validity.valid_to_rps
 
     @property
+    def carried_rps(self) -> float:
+        """The highest load that the tested target carried: what it refused says nothing of more."""
+        answered = (step.throughput_rps for step in self.measured.steps)
+        tested = self.validity.tested_rps if self.validity else 0.0
+        return min(tested, max(answered, default=0.0))
+
+    @property
     def limiting(self) -> Demand | None:
         """What a request takes of the bottleneck; None where it is unnamed or not a resource."""
         if self.bottleneck is None:

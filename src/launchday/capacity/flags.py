@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from launchday.capacity.answer import Plan
+from launchday.capacity.extrapolation import BANNER_TO
 from launchday.capacity.windows import BETWEEN_STEPS
 from launchday.capacity.wording import number, percent, plural, with_interval
 
@@ -33,13 +36,15 @@ def _forecast(plan: Plan) -> list[str]:
     tested = valid.scaled_to_replicas
     if needed.replicas <= tested:
         return []
-    ratio = needed.forecast_rps / valid.tested_rps
+    carried = plan.carried_rps
+    ratio = needed.forecast_rps / carried if carried > 0 else math.inf
     only = f"only {plural(tested, 'replica')} {'was' if tested == 1 else 'were'} measured"
-    if needed.forecast_rps > valid.refused_beyond_rps:
+    if ratio > BANNER_TO:
         return [
-            f"UNPROVED: {number(needed.forecast_rps)} rps is {number(ratio)} times the tested "
-            f"{number(valid.tested_rps)} rps and needs {plural(needed.replicas, 'replica')}; "
-            f"{only}, and what they share (database, gateway) may give out first."
+            f"UNPROVED: {number(needed.forecast_rps)} rps is {number(ratio)} times the "
+            f"{number(carried)} rps that were carried and needs "
+            f"{plural(needed.replicas, 'replica')}; {only}, and what they share "
+            "(database, gateway) may give out first."
         ]
     return [f"The forecast needs {plural(needed.replicas, 'replica')}; {only}."]
 

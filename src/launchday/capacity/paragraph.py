@@ -24,6 +24,7 @@ UNVALIDATED = "UNVALIDATED: no run at the recommended rate has confirmed this ye
 NOTHING_RECOMMENDED = "UNVALIDATED: no rate is recommended that a run could confirm."
 NOTHING_TO_CONFIRM = "UNVALIDATED: there is no number that a run could confirm."
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_MOST_CARRIED = 0.95
 _GIVES_OUT = {
     "shed": "what gives out first is not latency but the share of requests shed",
     "errors": "what gives out first is not latency but the share of errors",
@@ -172,9 +173,11 @@ def _valid(plan: Plan) -> str:
         return f"tested with up to {most} requests in flight ({rates}), valid to {to}"
     together = replicas_tested(plan)
     of = f" of {plural(together, 'replica')} together" if together > 1 else ""
+    few = plan.carried_rps < _MOST_CARRIED * valid.tested_rps
+    carried = f" offered, of which {number(plan.carried_rps)} were answered at most" if few else ""
     return (
-        f"tested from {number(valid.low_rps)} to {number(valid.tested_rps)} rps{of}, valid to "
-        f"{number(valid.valid_to_rps)} rps"
+        f"tested from {number(valid.low_rps)} to {number(valid.tested_rps)} rps{of}{carried}, "
+        f"valid to {number(valid.valid_to_rps)} rps{' offered' if few else ''}"
     )
 
 

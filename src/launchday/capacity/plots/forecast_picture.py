@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from launchday.capacity.answer import Plan
+from launchday.capacity.extrapolation import BANNER_TO
 from launchday.capacity.forecast import Forecast
 from launchday.capacity.plots.picture import (
     Dash,
@@ -88,9 +89,9 @@ def _answer(plan: Plan, rps: float) -> Replicas:
 
 def _shades(plan: Plan, end: float) -> tuple[Shade, ...]:
     shades = []
-    if plan.validity and plan.validity.refused_beyond_rps < end:
-        name = "beyond twice the tested load: not measured how replicas add up"
-        shades.append(Shade(plan.validity.refused_beyond_rps, end, Ink.ORANGE, name))
+    if 0 < (beyond := plan.carried_rps * BANNER_TO) < end:
+        name = "beyond twice what was carried: not measured how replicas add up"
+        shades.append(Shade(beyond, end, Ink.ORANGE, name))
     forecast = plan.request.forecast
     if forecast is not None and forecast.plus_minus_rps > 0:
         high = min(forecast.high_rps, end)
