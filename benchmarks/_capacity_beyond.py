@@ -10,7 +10,7 @@ from launchday.capacity.steps import Step
 from launchday.capacity.usl import Usl
 from launchday.capacity.usl_fit import fit_usl
 
-FURTHEST = 1.25
+NEAREST, FURTHEST = 1.05, 1.25
 GOAL = 0.15
 
 
@@ -33,7 +33,7 @@ def beyond(steps: Sequence[Step]) -> list[Beyond]:
     """For each load: the law of the lower ones, where the highest of those is near enough.
 
     As in the reference (1.5): the k smallest in flight, k >= 6, predict every larger one up to
-    1.25 times the largest of the k.
+    1.25 times the largest of the k. What is hardly beyond it proves nothing.
     """
     steady = sorted((s for s in steps if s.steady), key=lambda step: step.concurrency)
     found = []
@@ -42,7 +42,7 @@ def beyond(steps: Sequence[Step]) -> list[Beyond]:
         law = Usl(fit.alpha.value, fit.beta.value, fit.gamma.value)
         for step in steady[k:]:
             times = step.concurrency / steady[k - 1].concurrency
-            if times <= FURTHEST:
+            if NEAREST <= times <= FURTHEST:
                 says = law.throughput(step.concurrency)
                 found.append(Beyond(step.offered_rps, times, says, step.throughput_rps))
     return found

@@ -20,8 +20,10 @@ def render_page(plan: Plan) -> str:
     """The page; light or dark as the reader's system is. The same plan gives the same bytes."""
     text = (files("launchday.capacity") / "assets" / "capacity.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    target, _, settings = plan.measured.target.partition(" (")
     return environment.from_string(text).render(
-        target=plan.measured.target,
+        target=target,
+        settings=settings.removesuffix(")"),
         digest=plan.measured.digest,
         status=plan.status.value,
         refused=plan.refused,
@@ -30,8 +32,6 @@ def render_page(plan: Plan) -> str:
         paragraph=plan.paragraph,
         flags=plan.flags,
         queueing=plan.queueing,
-        run_out=plan.run_out,
-        retry=[verdict.sentence for verdict in plan.retry],
         bottleneck=plan.bottleneck.sentence if plan.bottleneck else "",
         objective=objective_words(plan.request.objective),
         seed=plan.request.seed,
