@@ -20,6 +20,10 @@ DOTTED: dict[str, Any] = {"fill": "dot", "dash": [0, 6]}
 DASH_DOT: dict[str, Any] = {"fill": "dash", "dash": [10, 6, 2, 6]}
 DASH_DOTS: dict[str, Any] = {"fill": "dash", "dash": [10, 6, 2, 6, 2, 6]}
 LINES = {"solid": SOLID, "dashed": DASHED, "dotted": DOTTED, "dash-dot": DASH_DOT}
+# How much of its colour an area has: stacked areas have no lines that could differ.
+FILLS = {str(line): fill for line, fill in (
+    (SOLID, 70), (DASHED, 55), (DOTTED, 40), (DASH_DOT, 28), (DASH_DOTS, 18),
+)}  # fmt: skip
 # What has no look of its own: Grafana's palette would begin with green, which means goodput.
 OTHERS = {"mode": "shades", "fixedColor": BLUE}
 
@@ -125,9 +129,10 @@ def colour(name: str) -> str:
     return NAMED.get(name, name)
 
 
-def overrides(legends: list[str]) -> list[dict[str, Any]]:
-    """Return colour and line of every legend that has a meaning of its own."""
-    looks = [_override(legend, *LEGENDS[legend]) for legend in legends if legend in LEGENDS]
+def overrides(legends: list[str], *, stacked: bool = False) -> list[dict[str, Any]]:
+    """Return colour and line, or filling, of every legend that has a meaning of its own."""
+    known = [legend for legend in legends if legend in LEGENDS]
+    looks = [_override(legend, *LEGENDS[legend], stacked=stacked) for legend in known]
     if "by instance" in legends:
         looks += [
             _override(rf"/({digit}:\d+|[^\d:]:\d*{digit})$/", *look)
@@ -136,22 +141,25 @@ def overrides(legends: list[str]) -> list[dict[str, Any]]:
     return looks
 
 
-def own_overrides(looks: dict[str, str]) -> list[dict[str, Any]]:
+def own_overrides(looks: dict[str, str], *, stacked: bool = False) -> list[dict[str, Any]]:
     """Return the override of each legend, or `/pattern/` of some, from `{created: sky dashed}`."""
     return [
-        _override(legend, colour(name), LINES[line or "solid"])
+        _override(legend, colour(name), LINES[line or "solid"], stacked=stacked)
         for legend, (name, _, line) in ((key, look.partition(" ")) for key, look in looks.items())
     ]
 
 
-def _override(legend: str, found: str, line: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "matcher": {"id": "byRegexp" if legend[0] == "/" else "byName", "options": legend},
-        "properties": [
-            {"id": "color", "value": {"mode": "fixed", "fixedColor": found}},
-            {"id": "custom.lineStyle", "value": line},
-        ],
-    }
+def _override(
+    legend: str, found: str, line: dict[str, Any], *, stacked: bool = False
+) -> dict[str, Any]:
+    properties: list[dict[str, Any]] = [
+        {"id": "color", "value": {"mode": "fixed", "fixedColor": found}},
+        {"id": "custom.lineStyle", "value": line},
+    ]
+    if stacked:
+        properties.append({"id": "custom.fillOpacity", "value": FILLS[str(line)]})
+    matcher = {"id": "byRegexp" if legend[0] == "/" else "byName", "options": legend}
+    return {"matcher": matcher, "properties": properties}
 
 
 def thresholds(steps: list[list[Any]]) -> dict[str, Any]:

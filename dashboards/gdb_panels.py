@@ -143,7 +143,8 @@ class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the bui
             "custom": {
                 "drawStyle": "line",
                 "lineInterpolation": "linear",
-                "lineWidth": 2,
+                # What is 0 lies on top of a stack: errors that are none would border it in red.
+                "lineWidth": 0 if stacked else 2,
                 "fillOpacity": 50 if stacked else 0,
                 "showPoints": "never",
                 "spanNulls": False,
@@ -165,8 +166,9 @@ class TimeseriesPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the bui
             }
             for legend, unit in data.get("right", {}).items()
         ]
-        known = overrides([*data["queries"], *data.get("legends", [])])
-        return known + own_overrides(data.get("looks", {})) + right
+        stacked = data.get("stacked", False)
+        known = overrides([*data["queries"], *data.get("legends", [])], stacked=stacked)
+        return known + own_overrides(data.get("looks", {}), stacked=stacked) + right
 
 
 class StatPanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder has no types
@@ -312,7 +314,8 @@ class TablePanel(OurPanel, PanelsItemBase):  # type: ignore[misc] # the builder 
         return {"cellHeight": "sm", "footer": footer, "showHeader": True}
 
     def defaults(self, data: Json) -> Json:
-        cell = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
+        whole = {"type": "auto", "wrapText": True}
+        cell = {"align": "auto", "cellOptions": whole, "inspect": False}
         return {"color": {"mode": "thresholds"}, "custom": cell}
 
     def overrides(self, data: Json) -> list[Json]:

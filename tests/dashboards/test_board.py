@@ -213,6 +213,21 @@ def test_everything_that_clients_can_see_has_a_look_of_its_own(
     assert styled == set(expected)
 
 
+def test_what_is_not_there_draws_no_line_on_top_of_a_stack(panels: list[dict[str, Any]]) -> None:
+    for panel in panels:
+        custom = panel.get("fieldConfig", {}).get("defaults", {}).get("custom", {})
+        if custom.get("stacking", {}).get("mode") != "normal":
+            continue
+        assert custom["lineWidth"] == 0, panel["title"]
+        looks = [
+            tuple(
+                str(each["value"]) for each in styled["properties"] if "lineStyle" not in each["id"]
+            )
+            for styled in panel["fieldConfig"]["overrides"]
+        ]
+        assert len(looks) == len(set(looks)), panel["title"]  # areas are told apart without lines
+
+
 def test_legends_of_many_lines_are_names_only_so_that_none_is_cut(
     panels: list[dict[str, Any]],
 ) -> None:
