@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 LEAST_ENGINE=25
 LEAST_COMPOSE=2.23
 found=0
+wanted_images=()
 
 problem() {
   printf 'preflight: %s\n' "$*" >&2
@@ -41,10 +42,17 @@ for port in $(sort -u <<<"$wanted"); do
 done
 
 # Images: what is neither here nor to be had would end `up` only after minutes of downloading.
+here() { docker image inspect "$1" >/dev/null 2>&1; }
+base=
 for image in $(docker compose "$@" config --images | sort -u); do
-  case $image in *-target | *-gateway | *-locust-* | *-reports | *-passwords | *-launchday) continue ;; esac
-  docker image inspect "$image" >/dev/null 2>&1 ||
-    timeout 20 docker manifest inspect "$image" >/dev/null 2>&1 ||
+  case $image in *-target | *-gateway | *-locust-* | *-reports | *-passwords | *-launchday)
+    here "$image" || base=$(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile) # to be built
+    continue ;;
+  esac
+  wanted_images+=("$image")
+done
+for image in "${wanted_images[@]}" $base; do
+  here "$image" || timeout 20 docker manifest inspect "$image" >/dev/null 2>&1 ||
     problem "image $image is not here, and no registry that answers has it"
 done
 

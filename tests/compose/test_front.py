@@ -26,7 +26,9 @@ case "$*" in
   "compose"*" config --images") echo launchday-target; echo "${IMAGE:-postgres:17.6}" ;;
   "compose"*" config") [ -z "${WRONG:-}" ] || { echo "$WRONG" >&2; exit 15; }; cat "$STACK" ;;
   "compose"*" ps "*) echo "${OWN:-}" ;;
-  "image inspect "*) [ -z "${MISSING:-}" ] ;;
+  "image inspect postgres"*) [ -z "${MISSING:-}" ] ;;
+  "image inspect launchday-target") [ -z "${UNBUILT:-}" ] ;;
+  "image inspect python:"*) false ;;
   "manifest inspect "*) exit 1 ;;
   *) echo "unexpected: $*" >&2; exit 99 ;;
 esac
@@ -75,6 +77,7 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
     ("says", "words"),
     [
         ({"MISSING": "1"}, "image postgres:17.6 is not here, and no registry"),
+        ({"UNBUILT": "1"}, "image python:3.13.7-slim-trixie is not here, and no registry"),
         ({"COMPOSE_IS": "2.17.3"}, "compose is 2.17.3, 2.23 or newer is needed"),
         ({"ENGINE_IS": "20.10.24"}, "the engine is 20.10.24, 25 or newer is needed"),
         ({"ENGINE_IS": ""}, "the engine does not answer: "),
