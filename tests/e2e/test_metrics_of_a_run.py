@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import subprocess
@@ -37,8 +38,8 @@ def scrape(port: int) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text: str = answer.read().decode()
             return text
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return ""
+    except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException):
+        return ""  # also one that was under way when the process ended
 
 
 def follow(run: subprocess.Popen[str], port: int) -> tuple[list[str], dict[int, float], float]:
