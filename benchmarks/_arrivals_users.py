@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 # The one place of the benchmarks with a shape, loaded by Locust in a process of its own.
-from locust import events, task  # noqa: TID251  (as said)
+from locust import events, task  # noqa: TID251  (a user class for Locust)
 from locust.argument_parser import LocustArgumentParser  # noqa: TID251  (as above)
 
 from launchday.load import Phase, RateCurve

@@ -14,7 +14,7 @@ from typing import Any
 import gevent
 
 # The one place of the benchmarks where Locust is loaded, in a process of its own.
-from locust import FastHttpUser, HttpUser, User, events, task  # noqa: TID251  (as said)
+from locust import FastHttpUser, HttpUser, User, events, task  # noqa: TID251  (a user class for Locust)
 from locust.env import Environment  # noqa: TID251  (as above)
 
 from launchday.load.http import HttpClient, Response
